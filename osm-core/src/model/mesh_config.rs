@@ -1,0 +1,46 @@
+//! MeshConfig: the settings of the whole mesh.
+
+use std::time::Duration;
+
+use crate::name::QualifiedName;
+
+use super::Meta;
+
+/// Settings of the whole mesh.
+///
+/// A mesh without a MeshConfig has the values of [`MeshConfig::new`]: default
+/// deny, no egress. Absence is never permission.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MeshConfig {
+    /// Generation and place.
+    pub meta: Meta,
+    /// Its name; the mesh reads the one that its operator chose
+    /// (`osm-system/osm-mesh-config`).
+    pub name: QualifiedName,
+    /// Whether SMI access policy is ignored and every workload of the mesh may
+    /// reach every service of the mesh, still over mTLS.
+    pub permissive: bool,
+    /// Whether connections to addresses that the mesh does not know pass
+    /// through the proxy unchanged.
+    pub egress: bool,
+    /// How long a workload's certificate lives.
+    pub service_certificate_validity: Duration,
+}
+
+impl MeshConfig {
+    /// How long a certificate lives unless someone says otherwise.
+    pub const DEFAULT_CERTIFICATE_VALIDITY: Duration = Duration::from_secs(24 * 60 * 60);
+
+    /// The settings of a mesh in which nobody said anything.
+    #[must_use]
+    pub fn new(name: QualifiedName) -> Self {
+        Self {
+            meta: Meta::default(),
+            name,
+            permissive: false,
+            egress: false,
+            service_certificate_validity: Self::DEFAULT_CERTIFICATE_VALIDITY,
+        }
+    }
+}

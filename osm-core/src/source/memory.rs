@@ -1,0 +1,73 @@
+//! A source that a program writes to.
+
+use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use futures::stream::{BoxStream, StreamExt};
+
+use super::{ConfigSource, SourceEvent};
+use crate::model::MeshObject;
+use crate::name::ObjectRef;
+
+/// A source whose facts are given by a program.
+///
+/// ```
+/// use osm_core::model::Namespace;
+/// use osm_core::source::MemorySource;
+///
+/// let (source, writer) = MemorySource::new([Namespace::monitored("shop".parse()?, "osm").into()]);
+/// writer.apply(Namespace::monitored("bank".parse()?, "osm"));
+/// # drop(source);
+/// # Ok::<(), osm_core::name::InvalidName>(())
+/// ```
+#[derive(Debug)]
+pub struct MemorySource {
+    events: UnboundedReceiver<SourceEvent>,
+}
+
+/// The hand that writes to a [`MemorySource`]. Writing never blocks and never
+/// fails; when the source is gone, nothing happens.
+#[derive(Debug, Clone)]
+pub struct MemoryWriter {
+    events: UnboundedSender<SourceEvent>,
+}
+
+impl MemorySource {
+    /// A source that starts with these objects.
+    #[must_use]
+    pub fn new(objects: impl IntoIterator<Item = MeshObject>) -> (Self, MemoryWriter) {
+        let (sender, events) = unbounded();
+        let writer = MemoryWriter { events: sender };
+        writer.replace(objects);
+        (Self { events }, writer)
+    }
+}
+
+impl MemoryWriter {
+    /// Adds an object, or replaces the one of the same kind and name.
+    pub fn apply(&self, object: impl Into<MeshObject>) {
+        self.send(SourceEvent::apply(object));
+    }
+
+    /// Removes an object.
+    pub fn delete(&self, object: ObjectRef) {
+        self.send(SourceEvent::Delete(object));
+    }
+
+    /// Replaces everything.
+    pub fn replace(&self, objects: impl IntoIterator<Item = MeshObject>) {
+        self.send(SourceEvent::Reset);
+        objects.into_iter().for_each(|object| self.apply(object));
+        self.send(SourceEvent::Ready);
+    }
+
+    /// Says any event.
+    pub fn send(&self, event: SourceEvent) {
+        // The receiver ends with the catalog, after which nobody listens.
+        drop(self.events.unbounded_send(event));
+    }
+}
+
+impl ConfigSource for MemorySource {
+    fn into_events(self: Box<Self>) -> BoxStream<'static, SourceEvent> {
+        self.events.boxed()
+    }
+}
