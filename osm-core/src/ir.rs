@@ -169,7 +169,8 @@ pub struct OutboundService {
     pub protocol: Protocol,
     /// The addresses that clients dial; never empty, sorted.
     pub addresses: Vec<IpAddr>,
-    /// The host names, without port, that requests to it may carry; sorted.
+    /// The host names and addresses, without port, that requests to it may carry
+    /// (IPv6 in brackets); sorted.
     pub hostnames: Vec<Arc<str>>,
     /// Where it leads.
     pub route: OutboundRoute,
@@ -227,6 +228,8 @@ pub struct UpstreamEndpoints {
 pub struct RefusedService {
     /// What is refused.
     pub name: ServicePortName,
+    /// What is spoken there.
+    pub protocol: Protocol,
     /// The addresses; never empty, sorted.
     pub addresses: Vec<IpAddr>,
     /// Why: the object, or the default.

@@ -18,9 +18,13 @@
 //! # Ok::<(), osm_core::name::InvalidName>(())
 //! ```
 
+pub mod catalog;
 pub mod diagnostic;
 pub mod identity;
 pub mod ir;
 pub mod model;
 pub mod name;
+pub mod policy;
+pub mod re2;
+pub mod snapshot;
 pub mod source;

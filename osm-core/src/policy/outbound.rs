@@ -1,0 +1,226 @@
+//! What a client does to reach one service.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::num::NonZeroU16;
+use std::sync::Arc;
+
+use super::reach::Reach;
+use crate::diagnostic::{Diagnostic, Origin, Severity};
+use crate::identity::{Principal, ServiceIdentity};
+use crate::ir::{
+    OutboundRoute, OutboundService, RefusedService, ServicePortName, Upstream, UpstreamEndpoints,
+};
+use crate::name::{NamespaceName, ServiceName};
+use crate::snapshot::{LinkedPort, LinkedService, LinkedSplit, MeshSnapshot};
+
+/// Everything about a client that matters for reaching one service. Clients
+/// with equal keys reach the service in the same way.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OutboundKey {
+    /// The service.
+    pub service: ServiceName,
+    /// Which identities behind it may be reached.
+    pub allowed: Allowed,
+    /// Whether the client is in the service's namespace, where its short name resolves.
+    pub same_namespace: bool,
+    /// The backends of its split that may be reached.
+    pub backends: BTreeSet<ServiceName>,
+}
+
+/// Which identities behind a service may be reached.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Allowed {
+    /// All of them.
+    All,
+    /// These; may be none, when only backends of its split may be reached.
+    These(BTreeSet<ServiceIdentity>),
+}
+
+impl Allowed {
+    /// Whether an identity is among them.
+    #[must_use]
+    pub fn contains(&self, identity: &ServiceIdentity) -> bool {
+        match self {
+            Self::All => true,
+            Self::These(allowed) => allowed.contains(identity),
+        }
+    }
+}
+
+/// What a client does to reach one service: an entry for each port.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ServiceOutbound {
+    /// What can be dialled.
+    pub outbound: Vec<OutboundService>,
+    /// Where connections go.
+    pub upstreams: Vec<Upstream>,
+    /// Their endpoints.
+    pub endpoints: Vec<UpstreamEndpoints>,
+    /// Findings on the way.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Finds what matters about a client for reaching a service. `None` when it
+/// may not be reached, or does not exist.
+#[must_use]
+pub fn outbound_key(
+    snapshot: &MeshSnapshot,
+    service: &ServiceName,
+    reach: &Reach,
+    client_namespace: &NamespaceName,
+) -> Option<OutboundKey> {
+    let linked = snapshot.service(service)?;
+    let allowed = match reach {
+        Reach::Everyone => Allowed::All,
+        Reach::These(_) => Allowed::These(reach.within(linked)),
+    };
+    let backends = snapshot.split_of(service).map(|split| reachable_backends(snapshot, split, reach));
+    let backends = backends.unwrap_or_default();
+    if matches!(&allowed, Allowed::These(none) if none.is_empty()) && backends.is_empty() {
+        return None;
+    }
+    let same_namespace = service.namespace == *client_namespace;
+    Some(OutboundKey { service: service.clone(), allowed, same_namespace, backends })
+}
+
+fn reachable_backends(snapshot: &MeshSnapshot, split: &LinkedSplit, reach: &Reach) -> BTreeSet<ServiceName> {
+    let reached = |name: &&ServiceName| snapshot.service(name).is_some_and(|backend| reach.meets(backend));
+    split.backends.keys().filter(reached).cloned().collect()
+}
+
+/// Decides what clients of a key do to reach its service.
+#[must_use]
+pub fn outbound(snapshot: &MeshSnapshot, key: &OutboundKey) -> ServiceOutbound {
+    let Some(service) = snapshot.service(&key.service) else { return ServiceOutbound::default() };
+    let split = snapshot.split_of(&key.service);
+    let hostnames = hostnames(service, key.same_namespace);
+    let mut all = ServiceOutbound::default();
+    for (number, port) in &service.ports {
+        let name = ServicePortName::new(key.service.clone(), *number);
+        let reached = upstream(snapshot, service, port, &name, &key.allowed);
+        let has_upstream = reached.is_some();
+        if let Some((upstream, endpoints)) = reached {
+            all.upstreams.push(upstream);
+            all.endpoints.push(endpoints);
+        }
+        if service.addresses.is_empty() {
+            continue;
+        }
+        let route = match split {
+            Some(split) => split_route(snapshot, split, key, *number, &mut all.diagnostics),
+            None if has_upstream => OutboundRoute::Single(name.clone()),
+            None => OutboundRoute::Unavailable { origin: service.origin.clone() },
+        };
+        all.outbound.push(OutboundService {
+            name,
+            protocol: port.protocol,
+            addresses: service.addresses.clone(),
+            hostnames: hostnames.clone(),
+            route,
+            origin: service.origin.clone(),
+        });
+    }
+    all
+}
+
+/// Decides what is refused of a service that a client may not reach.
+#[must_use]
+pub fn refused(service: &LinkedService) -> Vec<RefusedService> {
+    if service.addresses.is_empty() {
+        return Vec::new();
+    }
+    let refuse = |(number, port): (&NonZeroU16, &LinkedPort)| RefusedService {
+        name: ServicePortName::new(service.name.clone(), *number),
+        protocol: port.protocol,
+        addresses: service.addresses.clone(),
+        origin: Origin::Default("a service of the mesh that no TrafficTarget opens to the client is refused"),
+    };
+    service.ports.iter().map(refuse).collect()
+}
+
+/// The upstream of one port; `None` when no identity behind it may be reached.
+fn upstream(
+    snapshot: &MeshSnapshot,
+    service: &LinkedService,
+    port: &LinkedPort,
+    name: &ServicePortName,
+    allowed: &Allowed,
+) -> Option<(Upstream, UpstreamEndpoints)> {
+    let trust_domain = &snapshot.options().trust_domain;
+    let server_identities: BTreeSet<Principal> = service
+        .identities
+        .iter()
+        .filter(|identity| allowed.contains(identity))
+        .map(|identity| identity.principal(trust_domain))
+        .collect();
+    if server_identities.is_empty() {
+        return None;
+    }
+    let endpoints = port.endpoints.iter().filter(|(_, endpoint)| allowed.contains(&endpoint.identity));
+    let endpoints = UpstreamEndpoints {
+        name: name.clone(),
+        addresses: endpoints.map(|(address, _)| *address).collect(),
+        origin: service.origin.clone(),
+    };
+    let upstream = Upstream {
+        name: name.clone(),
+        protocol: port.protocol,
+        server_name: service.fqdn().into(),
+        server_identities,
+        origin: service.origin.clone(),
+    };
+    Some((upstream, endpoints))
+}
+
+/// Where a split leads one port of its root.
+fn split_route(
+    snapshot: &MeshSnapshot,
+    split: &LinkedSplit,
+    key: &OutboundKey,
+    port: NonZeroU16,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> OutboundRoute {
+    let mut backends = BTreeMap::new();
+    for (name, weight) in &split.backends {
+        let serves = snapshot
+            .service(name)
+            .is_some_and(|backend| backend.ports.contains_key(&port) && !backend.identities.is_empty());
+        if !serves {
+            continue;
+        }
+        if key.backends.contains(name) {
+            backends.insert(ServicePortName::new(name.clone(), port), *weight);
+        } else if let Origin::Object(object, _) = &split.origin {
+            let message = format!(
+                "a client of {} may not reach the backend {name}, which gets none of that client's traffic; \
+                 give the client a TrafficTarget for it",
+                key.service
+            );
+            let finding = Diagnostic::new(Severity::Warning, "backend-not-allowed", object.clone(), message);
+            diagnostics.push(finding.at("spec.backends"));
+        }
+    }
+    if backends.values().all(|weight| *weight == 0) {
+        return OutboundRoute::Unavailable { origin: split.origin.clone() };
+    }
+    OutboundRoute::Weighted { backends, origin: split.origin.clone() }
+}
+
+/// The hosts by which a service is asked for, sorted: its names and its addresses.
+fn hostnames(service: &LinkedService, same_namespace: bool) -> Vec<Arc<str>> {
+    let name = &service.name;
+    let base = format!("{}.{}", name.name, name.namespace);
+    let mut names: Vec<Arc<str>> =
+        ["", ".svc", ".svc.cluster", ".svc.cluster.local"].iter().map(|end| format!("{base}{end}").into()).collect();
+    if same_namespace {
+        names.push(name.name.as_str().into());
+    }
+    names.extend(service.addresses.iter().map(|address| match address {
+        IpAddr::V4(address) => Arc::from(address.to_string()),
+        IpAddr::V6(address) => Arc::from(format!("[{address}]")),
+    }));
+    names.sort_unstable();
+    names.dedup();
+    names
+}

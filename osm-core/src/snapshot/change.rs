@@ -1,0 +1,46 @@
+//! What differs between two snapshots.
+
+use std::collections::BTreeSet;
+
+use crate::identity::{ProxyUuid, ServiceIdentity};
+use crate::name::ServiceName;
+
+/// What differs between one snapshot and the one before it.
+///
+/// Readers use it to redo only what is concerned. It may name too much, never
+/// too little.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ChangeSet {
+    /// Settings of the mesh, or its set of namespaces: everything is concerned.
+    pub settings: bool,
+    /// Services that appeared, vanished, or whose ports, addresses, workloads,
+    /// endpoints or split changed.
+    pub services: BTreeSet<ServiceName>,
+    /// Identities whose clients, or what these may do, changed.
+    pub access_to: BTreeSet<ServiceIdentity>,
+    /// Identities that may reach other identities than before.
+    pub reach_of: BTreeSet<ServiceIdentity>,
+    /// Proxies whose workload, or its services' ports, changed.
+    pub proxies: BTreeSet<ProxyUuid>,
+    /// Whether the list of findings changed.
+    pub diagnostics: bool,
+}
+
+impl ChangeSet {
+    /// Whether any proxy could be concerned.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let Self { settings, services, access_to, reach_of, proxies, diagnostics: _ } = self;
+        !settings && services.is_empty() && access_to.is_empty() && reach_of.is_empty() && proxies.is_empty()
+    }
+
+    /// Adds what another change, later or earlier, concerns.
+    pub fn merge(&mut self, other: Self) {
+        self.settings |= other.settings;
+        self.services.extend(other.services);
+        self.access_to.extend(other.access_to);
+        self.reach_of.extend(other.reach_of);
+        self.proxies.extend(other.proxies);
+        self.diagnostics |= other.diagnostics;
+    }
+}
