@@ -28,3 +28,6 @@ pub mod policy;
 pub mod re2;
 pub mod snapshot;
 pub mod source;
+
+#[cfg(feature = "test-util")]
+pub mod testing;

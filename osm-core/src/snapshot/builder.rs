@@ -94,6 +94,9 @@ impl SnapshotBuilder {
         if !self.ready || self.told.is_some() {
             return None;
         }
+        if self.dirty.is_empty() && self.source_diagnostics.is_none() && self.current.version > 0 {
+            return None;
+        }
         let mut next = MeshSnapshot::clone(&self.current);
         let mut change = ChangeSet::default();
         self.link_config(&mut next, &mut change);
@@ -107,9 +110,6 @@ impl SnapshotBuilder {
         {
             next.source_diagnostics = diagnostics.into();
             change.diagnostics = true;
-        }
-        if change.is_empty() && !change.diagnostics && self.current.version > 0 {
-            return None;
         }
         next.version += 1;
         self.current = Arc::new(next);

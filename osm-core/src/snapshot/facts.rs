@@ -30,6 +30,19 @@ pub(crate) struct Dirty {
     pub(crate) split_roots: BTreeSet<ServiceName>,
 }
 
+impl Dirty {
+    /// Whether there is nothing to link.
+    pub(crate) fn is_empty(&self) -> bool {
+        let Self { config, namespaces, services, workloads, targets, split_roots } = self;
+        !config
+            && namespaces.is_empty()
+            && services.is_empty()
+            && workloads.is_empty()
+            && targets.is_empty()
+            && split_roots.is_empty()
+    }
+}
+
 /// All facts, by kind and name, with the indexes that answer "who cares?".
 #[derive(Debug, Default)]
 pub(crate) struct Facts {

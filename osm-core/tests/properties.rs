@@ -1,0 +1,137 @@
+//! What holds for every mesh: snapshots do not depend on the order of facts,
+//! building step by step gives what building from scratch gives, and policy
+//! never widens by accident.
+
+use osm_core::ir::{Access, InboundAccess};
+use osm_core::model::{MeshConfig, MeshObject};
+use osm_core::policy;
+use osm_core::snapshot::{MeshOptions, MeshSnapshot, SnapshotBuilder};
+use osm_core::source::SourceEvent;
+use osm_core::testing::{history, play, proxies};
+use proptest::prelude::*;
+use std::sync::Arc;
+
+fn from_scratch(objects: impl IntoIterator<Item = MeshObject>) -> Arc<MeshSnapshot> {
+    let mut builder = SnapshotBuilder::new(MeshOptions::default());
+    builder.apply(SourceEvent::Reset);
+    objects.into_iter().for_each(|object| builder.apply(SourceEvent::apply(object)));
+    builder.apply(SourceEvent::Ready);
+    builder.build();
+    Arc::clone(builder.current())
+}
+
+/// Builds step by step, a snapshot after every few events.
+fn step_by_step(events: Vec<SourceEvent>, every: usize) -> Arc<MeshSnapshot> {
+    let mut builder = SnapshotBuilder::new(MeshOptions::default());
+    builder.apply(SourceEvent::Reset);
+    builder.apply(SourceEvent::Ready);
+    for (index, event) in events.into_iter().enumerate() {
+        builder.apply(event);
+        if index % every == 0 {
+            builder.build();
+        }
+    }
+    builder.build();
+    Arc::clone(builder.current())
+}
+
+fn with_config(objects: &[MeshObject], permissive: bool) -> Arc<MeshSnapshot> {
+    let mut config = MeshConfig::new(MeshOptions::default().mesh_config);
+    config.permissive = permissive;
+    let others = objects.iter().filter(|object| !matches!(object, MeshObject::MeshConfig(_))).cloned();
+    from_scratch(others.chain([MeshObject::from(config)]))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    #[test]
+    fn i2_a_snapshot_does_not_depend_on_the_order_of_facts(history in history(40), seed in any::<u64>()) {
+        let (_, objects) = play(&history);
+        let mut shuffled = objects.clone();
+        // A fixed but arbitrary order.
+        shuffled.sort_by_key(|object| {
+            let text = format!("{seed}{}", object.object_ref());
+            text.bytes().fold(seed, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+        });
+        prop_assert_eq!(from_scratch(objects), from_scratch(shuffled));
+    }
+
+    #[test]
+    fn i15_a_snapshot_built_step_by_step_equals_one_from_scratch(history in history(60), every in 1..6usize) {
+        let (events, objects) = play(&history);
+        prop_assert_eq!(step_by_step(events, every), from_scratch(objects));
+    }
+
+    #[test]
+    fn i3_policy_is_total_and_repeatable(history in history(40)) {
+        let (_, objects) = play(&history);
+        let snapshot = from_scratch(objects);
+        for proxy in proxies() {
+            prop_assert_eq!(policy::compile(&snapshot, &proxy), policy::compile(&snapshot, &proxy));
+        }
+    }
+
+    #[test]
+    fn permissive_mode_lets_through_all_that_policy_lets_through(history in history(40)) {
+        let (_, objects) = play(&history);
+        let (strict, permissive) = (with_config(&objects, false), with_config(&objects, true));
+        for proxy in proxies() {
+            let (Ok(strict), Ok(permissive)) =
+                (policy::compile(&strict, &proxy), policy::compile(&permissive, &proxy)) else { continue };
+            for service in &strict.ir.outbound {
+                prop_assert!(permissive.ir.outbound.iter().any(|other| other.name == service.name));
+            }
+            for upstream in &strict.ir.upstreams {
+                let other = permissive.ir.upstreams.iter().find(|other| other.name == upstream.name);
+                let other = other.expect("an upstream under policy is one in permissive mode");
+                prop_assert!(upstream.server_identities.is_subset(&other.server_identities));
+            }
+            for inbound in &permissive.ir.inbound {
+                let everyone = match &inbound.access {
+                    InboundAccess::Http(access) => matches!(access, Access::Everyone(_)),
+                    InboundAccess::Tcp(access) => matches!(access, Access::Everyone(_)),
+                };
+                prop_assert!(everyone);
+            }
+        }
+    }
+
+    #[test]
+    fn i10_without_a_target_nobody_reaches_anything(history in history(40)) {
+        let (_, objects) = play(&history);
+        let without = objects
+            .into_iter()
+            .filter(|object| !matches!(object, MeshObject::TrafficTarget(_) | MeshObject::MeshConfig(_)));
+        let snapshot = from_scratch(without);
+        for proxy in proxies() {
+            let Ok(compiled) = policy::compile(&snapshot, &proxy) else { continue };
+            prop_assert!(compiled.ir.outbound.is_empty() && compiled.ir.upstreams.is_empty());
+            for inbound in &compiled.ir.inbound {
+                let nobody = match &inbound.access {
+                    InboundAccess::Http(access) => matches!(access, Access::Nobody(_)),
+                    InboundAccess::Tcp(access) => matches!(access, Access::Nobody(_)),
+                };
+                prop_assert!(nobody, "{:?}", inbound);
+            }
+        }
+    }
+
+    #[test]
+    fn a_client_is_given_no_upstream_whose_server_would_refuse_it(history in history(40)) {
+        let (_, objects) = play(&history);
+        let snapshot = with_config(&objects, false);
+        for proxy in proxies() {
+            let Ok(compiled) = policy::compile(&snapshot, &proxy) else { continue };
+            for upstream in &compiled.ir.upstreams {
+                for server in &upstream.server_identities {
+                    let lets_in = snapshot
+                        .targets_to(&server.identity)
+                        .iter()
+                        .any(|target| target.sources.contains(&proxy.identity));
+                    prop_assert!(lets_in, "{} to {}", proxy, server);
+                }
+            }
+        }
+    }
+}
