@@ -243,7 +243,7 @@ pub fn history(length: usize) -> impl Strategy<Value = Vec<Step>> {
 pub fn play(history: &[Step]) -> (Vec<SourceEvent>, Vec<MeshObject>) {
     let mut objects: Vec<(ObjectRef, MeshObject)> = Vec::new();
     let mut events = Vec::new();
-    let mut apply = |objects: &mut Vec<(ObjectRef, MeshObject)>, object: MeshObject| {
+    let apply = |objects: &mut Vec<(ObjectRef, MeshObject)>, object: MeshObject| {
         let name = object.object_ref();
         objects.retain(|(other, _)| *other != name);
         objects.push((name, object.clone()));

@@ -6,3 +6,4 @@
 //! no policy choices, and only `server` touches the network.
 
 pub mod resource;
+pub mod view;

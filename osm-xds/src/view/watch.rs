@@ -1,0 +1,189 @@
+//! How views reach streams.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+use osm_core::identity::ProxyId;
+use tokio::sync::watch;
+
+use super::View;
+
+/// Where the server gets views from.
+///
+/// [`subscribe`](Self::subscribe) is called once for each new stream, from many
+/// tasks, after the proxy has proved who it is. The watch shows every later view
+/// of that proxy; dropping it is the end of the subscription. A source that has
+/// no view yet returns a watch without one: the stream waits. One that ends
+/// the watch (drops every [`ViewSender`] of it) ends the stream, and the proxy
+/// will connect anew; an outage is no reason for that.
+///
+/// ```
+/// use osm_core::identity::ProxyId;
+/// use osm_xds::view::{Refusal, View, ViewSender, ViewSource, ViewWatch};
+///
+/// /// Gives every proxy the same view.
+/// struct Everyone(ViewSender);
+///
+/// impl ViewSource for Everyone {
+///     fn subscribe(&self, _proxy: &ProxyId) -> Result<ViewWatch, Refusal> {
+///         Ok(self.0.watch())
+///     }
+/// }
+/// ```
+pub trait ViewSource: Send + Sync + 'static {
+    /// The views of a proxy from now on.
+    ///
+    /// # Errors
+    /// When this proxy gets nothing here; the stream is refused with the reason.
+    fn subscribe(&self, proxy: &ProxyId) -> Result<ViewWatch, Refusal>;
+}
+
+impl<S: ViewSource + ?Sized> ViewSource for Arc<S> {
+    fn subscribe(&self, proxy: &ProxyId) -> Result<ViewWatch, Refusal> {
+        (**self).subscribe(proxy)
+    }
+}
+
+/// Who can do something about a refused subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusalKind {
+    /// This proxy may not connect; trying again does not help until the mesh
+    /// changes (gRPC `PERMISSION_DENIED`).
+    Denied,
+    /// Not now; trying again may help (gRPC `UNAVAILABLE`).
+    Unavailable,
+}
+
+/// Why a proxy gets no views.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct Refusal {
+    /// Who can do something about it.
+    pub kind: RefusalKind,
+    /// The reason, for the proxy's operator: it reaches Envoy's log.
+    pub reason: String,
+}
+
+impl Refusal {
+    /// A proxy that may not connect.
+    #[must_use]
+    pub fn denied(reason: impl Into<String>) -> Self {
+        Self { kind: RefusalKind::Denied, reason: reason.into() }
+    }
+
+    /// A proxy that cannot be served now.
+    #[must_use]
+    pub fn unavailable(reason: impl Into<String>) -> Self {
+        Self { kind: RefusalKind::Unavailable, reason: reason.into() }
+    }
+}
+
+/// The writing end of any number of watches.
+#[derive(Debug)]
+pub struct ViewSender(watch::Sender<Option<Arc<View>>>);
+
+impl ViewSender {
+    /// A sender, with a first view if there is one already.
+    #[must_use]
+    pub fn new(first: Option<Arc<View>>) -> Self {
+        Self(watch::Sender::new(first))
+    }
+
+    /// Shows a view to all watches. One that has not looked yet sees only the newest.
+    pub fn send(&self, view: Arc<View>) {
+        self.0.send_replace(Some(view));
+    }
+
+    /// The view that was sent last.
+    #[must_use]
+    pub fn current(&self) -> Option<Arc<View>> {
+        self.0.borrow().clone()
+    }
+
+    /// One more watch.
+    #[must_use]
+    pub fn watch(&self) -> ViewWatch {
+        ViewWatch { views: self.0.subscribe(), guard: None }
+    }
+
+    /// How many watches there are.
+    #[must_use]
+    pub fn watches(&self) -> usize {
+        self.0.receiver_count()
+    }
+}
+
+/// What a stream holds: the newest view of its proxy. Dropping it unsubscribes.
+pub struct ViewWatch {
+    views: watch::Receiver<Option<Arc<View>>>,
+    guard: Option<Box<dyn Any + Send + Sync>>,
+}
+
+impl ViewWatch {
+    /// The same watch, with something that is dropped together with it, such as
+    /// a guard that counts subscribers.
+    #[must_use]
+    pub fn with_guard(mut self, guard: impl Any + Send + Sync) -> Self {
+        self.guard = Some(Box::new(guard));
+        self
+    }
+
+    /// The newest view, `None` when there is none yet.
+    #[must_use]
+    pub fn current(&self) -> Option<Arc<View>> {
+        self.views.borrow().clone()
+    }
+
+    /// The newest view, marked as seen: [`changed`](Self::changed) waits for a later one.
+    pub fn latest(&mut self) -> Option<Arc<View>> {
+        self.views.borrow_and_update().clone()
+    }
+
+    /// Waits for a view that was not seen yet. Safe to cancel.
+    ///
+    /// # Errors
+    /// When there will never be one.
+    pub async fn changed(&mut self) -> Result<(), ViewEnded> {
+        self.views.changed().await.map_err(|_| ViewEnded)
+    }
+}
+
+impl fmt::Debug for ViewWatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ViewWatch").field("version", &self.current().map(|view| view.version())).finish()
+    }
+}
+
+/// No view will come any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the source of views ended")]
+pub struct ViewEnded;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_watch_skips_to_the_newest_view() {
+        let sender = ViewSender::new(None);
+        let mut watch = sender.watch();
+        assert!(watch.current().is_none());
+        sender.send(Arc::new(View::new(1, [])));
+        sender.send(Arc::new(View::new(2, [])));
+        watch.changed().await.expect("a view was sent");
+        assert_eq!(watch.latest().map(|view| view.version()), Some(2));
+        drop(sender);
+        assert_eq!(watch.changed().await, Err(ViewEnded));
+    }
+
+    #[test]
+    fn a_dropped_watch_drops_its_guard() {
+        let guard = Arc::new(());
+        let sender = ViewSender::new(None);
+        let watch = sender.watch().with_guard(Arc::clone(&guard));
+        assert_eq!((Arc::strong_count(&guard), sender.watches()), (2, 1));
+        drop(watch);
+        assert_eq!((Arc::strong_count(&guard), sender.watches()), (1, 0));
+    }
+}
