@@ -1,1 +1,33 @@
-//! x
+//! Kubernetes manifests as mesh facts, and the sources that read them.
+//!
+//! - [`manifest`]: a struct for each kind that the mesh understands, and its
+//!   one conversion to the facts of `osm_core::model`. Whoever reads manifests,
+//!   from files or from an API server, goes through these.
+//! - [`document`]: the documents of a YAML or JSON file, each with its line.
+//! - [`source::files`]: a file or a folder tree as a source, watched.
+//! - `client` (feature): an API server as a source.
+//!
+//! What a program does with files is three lines:
+//!
+//! ```no_run
+//! use osm_k8s::FileSource;
+//!
+//! # async fn example() {
+//! let mut watch = FileSource::new("manifests").watch();
+//! loop {
+//!     println!("{} objects", watch.next().await.entries.len());
+//! }
+//! # }
+//! ```
+//!
+//! Given to a catalog instead, a [`FileSource`] is a `ConfigSource`.
+//!
+//! This crate decides nothing about who may talk to whom, and knows nothing of
+//! Envoy.
+
+pub mod document;
+pub mod manifest;
+pub mod source;
+
+pub use manifest::{Conversion, Manifest, ManifestKind, ManifestRef};
+pub use source::files::{Entry, FileSource, ManifestStore, ManifestWatch, Manifests};

@@ -5,5 +5,8 @@
 //! `osm-core`; `session` and `server` deliver them over ADS. Generation makes
 //! no policy choices, and only `server` touches the network.
 
+pub mod bootstrap;
+pub mod encode;
+pub mod generate;
 pub mod resource;
 pub mod view;

@@ -1,0 +1,145 @@
+//! What is generated for meshes of all shapes: maps are encoded canonically,
+//! and a real Envoy accepts it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use osm_core::ir::{Access, InboundAccess};
+use osm_core::model::{MeshConfig, MeshObject};
+use osm_core::policy;
+use osm_core::snapshot::{MeshOptions, MeshSnapshot, SnapshotBuilder};
+use osm_core::source::SourceEvent;
+use osm_core::testing::{history, play, proxies};
+use osm_e2e::{descriptors, validate::Validator};
+use osm_xds::generate;
+use osm_xds::resource::{Resource, ResourceKey, ResourceKind, ResourceName};
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::TestRunner;
+
+fn snapshot(objects: Vec<MeshObject>, permissive: bool) -> Arc<MeshSnapshot> {
+    let mut builder = SnapshotBuilder::new(MeshOptions::default());
+    builder.apply(SourceEvent::Reset);
+    objects.into_iter().for_each(|object| builder.apply(SourceEvent::apply(object)));
+    if permissive {
+        let mut config = MeshConfig::new(MeshOptions::default().mesh_config);
+        config.permissive = true;
+        builder.apply(SourceEvent::apply(config));
+    }
+    builder.apply(SourceEvent::Ready);
+    builder.build();
+    Arc::clone(builder.current())
+}
+
+struct Pem {
+    certificate: String,
+    key: String,
+}
+
+fn certificate() -> Pem {
+    let made = rcgen::generate_simple_self_signed(vec!["test".to_owned()]).expect("a certificate can be made");
+    Pem { certificate: made.cert.pem(), key: made.signing_key.serialize_pem() }
+}
+
+/// The resources of every proxy in some random meshes, each set once.
+fn configurations(meshes: usize, pem: &Pem) -> Vec<Vec<Resource>> {
+    let mut runner = TestRunner::deterministic();
+    let mut known = BTreeSet::new();
+    let mut configurations = Vec::new();
+    for mesh in 0..meshes {
+        let steps = history(120).new_tree(&mut runner).expect("a mesh").current();
+        let snapshot = snapshot(play(&steps).1, mesh % 4 == 3);
+        for proxy in proxies() {
+            let Ok(compiled) = policy::compile(&snapshot, &proxy) else { continue };
+            let mut resources = generate::proxy(&compiled.ir);
+            resources.push(generate::trust_secret(&pem.certificate));
+            resources.push(generate::certificate_secret(&pem.certificate, &pem.key));
+            for service in &compiled.ir.inbound {
+                if matches!(&service.access, InboundAccess::Tcp(Access::These(_))) {
+                    resources.push(generate::validation_secret(service, &pem.certificate));
+                }
+            }
+            if known.insert(resources.iter().map(|resource| resource.version).collect::<Vec<_>>()) {
+                configurations.push(resources);
+            }
+        }
+    }
+    configurations
+}
+
+#[test]
+fn maps_with_entries_are_those_that_are_put_in_order() {
+    let expected = BTreeSet::from([
+        "envoy.config.cluster.v3.Cluster.typed_extension_protocol_options",
+        "envoy.config.rbac.v3.RBAC.policies",
+        "envoy.config.route.v3.Route.typed_per_filter_config",
+    ]);
+    let mut found = BTreeSet::new();
+    for resources in configurations(60, &certificate()) {
+        for resource in &resources {
+            found.extend(descriptors::filled_maps(resource).expect("a resource can be decoded"));
+        }
+    }
+    let found: BTreeSet<&str> = found.iter().map(String::as_str).collect();
+    assert_eq!(found, expected, "a map that is used needs an entry in osm_xds::encode's table");
+}
+
+#[test]
+#[ignore = "needs Envoy: run by `cargo xtask test`"]
+fn a_real_envoy_accepts_what_is_generated_for_meshes_of_all_shapes() {
+    let validator = Validator::new().expect("an Envoy");
+    let configurations = configurations(40, &certificate());
+    assert!(configurations.len() > 40, "too few shapes: {}", configurations.len());
+    for resources in configurations.iter().rev().take(120) {
+        validator.check(resources).expect("accepted");
+    }
+}
+
+#[test]
+#[ignore = "needs Envoy: run by `cargo xtask test`"]
+fn a_planted_fault_of_each_kind_is_refused_by_a_real_envoy() {
+    let validator = Validator::new().expect("an Envoy");
+    let pem = certificate();
+    let configurations = configurations(40, &pem);
+    let rich = configurations.iter().max_by_key(|resources| resources.len()).expect("some configuration");
+    validator.check(rich).expect("accepted without the fault");
+    for kind in ResourceKind::ALL {
+        let mut resources = rich.clone();
+        let place = resources.iter().rposition(|resource| resource.key.kind == kind && refers(rich, resource));
+        let place = place.expect("a resource of each kind that is in use");
+        resources[place] = broken(&resources[place]);
+        let verdict = validator.check(&resources);
+        assert!(verdict.is_err(), "a broken {kind} was accepted");
+    }
+}
+
+/// Whether what validation looks at leads to a resource.
+fn refers(all: &[Resource], resource: &Resource) -> bool {
+    match resource.key.kind {
+        ResourceKind::Cluster | ResourceKind::Listener => true,
+        ResourceKind::Secret => resource.key.name.as_str() == generate::names::TRUST_SECRET,
+        ResourceKind::Endpoints => all.iter().any(|other| {
+            other.key == ResourceKey::new(ResourceKind::Cluster, ResourceName::new(resource.key.name.as_str()))
+        }),
+        ResourceKind::Route => true,
+    }
+}
+
+/// The resource with a fault that only Envoy finds.
+fn broken(resource: &Resource) -> Resource {
+    let mut body = resource.body.to_vec();
+    // A second occurrence of a field wins, so the fault can be appended.
+    match resource.key.kind {
+        // lb_policy: 99
+        ResourceKind::Cluster => body.extend([6 << 3, 99]),
+        // policy.overprovisioning_factor: 0, which must be positive
+        ResourceKind::Endpoints => body.extend([(4 << 3) | 2, 4, (3 << 3) | 2, 2, 8, 0]),
+        // validation_context.trusted_ca.inline_string: "x"
+        ResourceKind::Secret => body.extend([(4 << 3) | 2, 5, (1 << 3) | 2, 3, (3 << 3) | 2, 1, b'x']),
+        // A listener without an address: the name of another field's type.
+        // listener_filters: one without a type
+        ResourceKind::Listener => body.extend([(9 << 3) | 2, 3, (1 << 3) | 2, 1, b'x']),
+        // virtual_hosts: one with a domain that another has, and no name
+        ResourceKind::Route => body.extend([(2 << 3) | 2, 3, (2 << 3) | 2, 1, b'*']),
+    }
+    Resource::new(resource.key.clone(), body.into(), resource.needs.to_vec(), resource.origins.to_vec())
+}

@@ -1,0 +1,235 @@
+//! MeshConfig (config.openservicemesh.io/v1alpha2).
+//!
+//! Every field of the schema reads. One that asks for something that the mesh
+//! does not do yet is named, so that nobody relies on it.
+
+mod spec;
+
+use std::time::Duration;
+
+use osm_core::model;
+use osm_core::name::{Kind, ObjectRef};
+use serde::Deserialize;
+
+use super::conversion::{Findings, shown};
+use super::field::Ignored;
+use super::{Conversion, Metadata, duration, field};
+
+pub use spec::{
+    CertificateSpec, ExternalAuthorization, FeatureFlags, IngressGateway, LocalProxyMode, LogLevel,
+    MeshConfigSpec, ObservabilitySpec, SecretRef, SidecarSpec, TlsVersion, TracingSpec, TrafficSpec,
+};
+
+/// The shortest life of a service certificate; a shorter one is raised to it.
+pub const MIN_CERTIFICATE_VALIDITY: Duration = Duration::from_secs(10 * 60);
+
+/// A MeshConfig.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MeshConfig {
+    #[serde(default, rename = "apiVersion")]
+    _api_version: Ignored,
+    #[serde(default, rename = "kind")]
+    _kind: Ignored,
+    /// Name and namespace.
+    pub metadata: Metadata,
+    /// The settings.
+    #[serde(default, deserialize_with = "field::nullable")]
+    pub spec: MeshConfigSpec,
+    #[serde(default, rename = "status")]
+    _status: Ignored,
+}
+
+impl MeshConfig {
+    /// The settings as a fact.
+    #[must_use]
+    pub fn facts(&self) -> Conversion {
+        let name = self.metadata.qualified_name();
+        let mut findings = Findings::about(ObjectRef::namespaced(Kind::MeshConfig, &name));
+        let mut fact = model::MeshConfig::new(name);
+        fact.meta = self.metadata.meta();
+        fact.permissive = self.spec.traffic.enable_permissive_traffic_policy_mode;
+        fact.egress = self.spec.traffic.enable_egress;
+        fact.service_certificate_validity = self.certificate_validity(&mut findings);
+        for field in self.spec.fields_without_effect() {
+            findings.warning("no-effect-yet", field, "this field has no effect yet");
+        }
+        findings.with(fact)
+    }
+
+    fn certificate_validity(&self, findings: &mut Findings) -> Duration {
+        let path = "spec.certificate.serviceCertValidityDuration";
+        let default = model::MeshConfig::DEFAULT_CERTIFICATE_VALIDITY;
+        let text = match self.spec.certificate.service_cert_validity_duration.as_deref() {
+            None | Some("") => return default,
+            Some(text) => text,
+        };
+        match duration::parse(text) {
+            Ok(validity) if validity < MIN_CERTIFICATE_VALIDITY => {
+                let message = format!("`{}` is shorter than 10 minutes; 10 minutes are used", shown(text));
+                findings.warning("validity-too-short", path, message);
+                MIN_CERTIFICATE_VALIDITY
+            }
+            Ok(validity) => validity,
+            Err(reason) => {
+                let message = format!(
+                    "`{}` is not a duration: {reason}; 24h is used. Write it as `24h` or `1h30m`",
+                    shown(text)
+                );
+                findings.error("bad-duration", path, message);
+                default
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::manifest::testing::{convert, fact, findings, read_error};
+    use osm_core::model::{MeshConfig, MeshObject};
+
+    fn text(spec: &str) -> String {
+        format!(
+            "{{apiVersion: config.openservicemesh.io/v1alpha2, kind: MeshConfig, \
+             metadata: {{name: osm-mesh-config, namespace: osm-system}}, spec: {spec}}}"
+        )
+    }
+
+    fn config(spec: &str) -> MeshConfig {
+        match fact(&text(spec)) {
+            MeshObject::MeshConfig(config) => config,
+            other => panic!("{other:?} is not a MeshConfig"),
+        }
+    }
+
+    fn validity(spec: &str) -> (u64, Vec<String>) {
+        let text = text(spec);
+        let MeshObject::MeshConfig(config) = &convert(&text).objects[0] else { panic!("not a MeshConfig") };
+        (config.service_certificate_validity.as_secs(), findings(&text))
+    }
+
+    #[test]
+    fn what_is_not_said_is_not_allowed() {
+        for spec in ["null", "{}", "{traffic: {}}", "{traffic: null, certificate: null}"] {
+            let config = config(spec);
+            assert!(!config.permissive && !config.egress, "{spec}");
+            assert_eq!(config.service_certificate_validity.as_secs(), 86_400);
+        }
+    }
+
+    #[test]
+    fn the_settings_of_the_mesh_are_taken() {
+        let config = config(
+            "{traffic: {enablePermissiveTrafficPolicyMode: true, enableEgress: true}, \
+             certificate: {serviceCertValidityDuration: 1h30m}}",
+        );
+        assert!(config.permissive && config.egress);
+        assert_eq!(config.service_certificate_validity.as_secs(), 5400);
+    }
+
+    #[test]
+    fn a_bad_validity_is_a_day_and_a_short_one_ten_minutes() {
+        let of =
+            |text: &str| validity(&format!("{{certificate: {{serviceCertValidityDuration: '{text}'}}}}"));
+        let path = "spec.certificate.serviceCertValidityDuration";
+        assert_eq!(of("a day"), (86_400, vec![format!("bad-duration {path}")]));
+        assert_eq!(of("-1h"), (86_400, vec![format!("bad-duration {path}")]));
+        assert_eq!(of("5m"), (600, vec![format!("validity-too-short {path}")]));
+        assert_eq!(of("10m"), (600, vec![]));
+    }
+
+    #[test]
+    fn every_field_of_the_schema_reads_and_those_without_effect_are_named() {
+        let spec = "
+  sidecar:
+    enablePrivilegedInitContainer: true
+    logLevel: off
+    maxDataPlaneConnections: 5
+    envoyImage: a
+    envoyWindowsImage: b
+    initContainerImage: c
+    resources: {limits: {cpu: 1}}
+    configResyncInterval: 30s
+    tlsMinProtocolVersion: TLSv1_1
+    tlsMaxProtocolVersion: TLSv1_2
+    cipherSuites: [a]
+    ecdhCurves: [b]
+    localProxyMode: PodIP
+  traffic:
+    enableEgress: true
+    outboundIPRangeExclusionList: [10.0.0.0/8]
+    outboundIPRangeInclusionList: [10.1.0.0/16]
+    outboundPortExclusionList: [6379]
+    inboundPortExclusionList: [7070]
+    networkInterfaceExclusionList: [eth1]
+    enablePermissiveTrafficPolicyMode: true
+    inboundExternalAuthorization: {enable: true, address: a, port: 9191, statPrefix: x, timeout: 1s, failureModeAllow: false}
+  observability:
+    osmLogLevel: debug
+    enableDebugServer: true
+    tracing: {enable: true, port: 9411, address: a, endpoint: /api/v2/spans}
+  certificate:
+    serviceCertValidityDuration: 24h
+    certKeyBitSize: 4096
+    ingressGateway: {subjectAltNames: [a.example.com], validityDuration: 24h, secret: {name: s, namespace: n}}
+  featureFlags:
+    enableWASMStats: true
+    enableEgressPolicy: true
+    enableMulticlusterMode: true
+    enableSnapshotCacheMode: true
+    enableAsyncProxyServiceMapping: true
+    enableIngressBackendPolicy: true
+    enableEnvoyActiveHealthChecks: true
+    enableRetryPolicy: true
+    enableMeshRootCertificate: true
+";
+        let text = format!(
+            "apiVersion: config.openservicemesh.io/v1alpha2\nkind: MeshConfig\nmetadata: {{name: c}}\nspec:{spec}"
+        );
+        let found = findings(&text);
+        for field in [
+            "spec.sidecar.logLevel",
+            "spec.sidecar.tlsMinProtocolVersion",
+            "spec.traffic.inboundPortExclusionList",
+            "spec.traffic.inboundExternalAuthorization",
+            "spec.observability.tracing",
+            "spec.certificate.ingressGateway",
+            "spec.featureFlags.enableMeshRootCertificate",
+        ] {
+            assert!(found.contains(&format!("no-effect-yet {field}")), "{field} is not in {found:#?}");
+        }
+        assert!(found.iter().all(|one| one.starts_with("no-effect-yet ")), "{found:#?}");
+        assert!(!found.iter().any(|one| one.contains("enableEgress ")));
+    }
+
+    #[test]
+    fn what_the_mesh_does_anyway_is_not_worth_a_word() {
+        config(
+            "{sidecar: {tlsMinProtocolVersion: TLSv1_2, tlsMaxProtocolVersion: TLSv1_3, localProxyMode: Localhost, \
+             maxDataPlaneConnections: 0, configResyncInterval: 0s, logLevel: ''}, \
+             traffic: {outboundPortExclusionList: [], inboundExternalAuthorization: {enable: false}}, \
+             observability: {enableDebugServer: false, tracing: {enable: false}}, \
+             featureFlags: {enableRetryPolicy: false}}",
+        );
+    }
+
+    #[test]
+    fn a_value_out_of_its_range_does_not_read() {
+        for (field, spec) in [
+            ("spec.sidecar.logLevel", "{sidecar: {logLevel: loud}}"),
+            ("spec.sidecar.localProxyMode", "{sidecar: {localProxyMode: Host}}"),
+            ("spec.sidecar.tlsMinProtocolVersion", "{sidecar: {tlsMinProtocolVersion: TLSv2}}"),
+            ("spec.traffic.inboundPortExclusionList[0]", "{traffic: {inboundPortExclusionList: [70000]}}"),
+            (
+                "spec.traffic.outboundIPRangeExclusionList[0]",
+                "{traffic: {outboundIPRangeExclusionList: [10.0.0.0/33]}}",
+            ),
+            ("spec.traffic.enableEgres", "{traffic: {enableEgres: true}}"),
+            ("spec.traffic.enableEgress", "{traffic: {enableEgress: 7}}"),
+            ("spec.trafic", "{trafic: {}}"),
+        ] {
+            let error = read_error(&text(spec));
+            assert_eq!(error.field, field, "{error}");
+        }
+    }
+}

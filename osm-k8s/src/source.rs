@@ -1,0 +1,3 @@
+//! Where manifests come from.
+
+pub mod files;

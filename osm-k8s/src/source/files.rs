@@ -1,0 +1,136 @@
+//! Files as a source: a file or a folder tree of manifests, watched.
+//!
+//! A bad edit never takes anything away: a file with a document that does not
+//! parse keeps the objects that it provided before, until it is clean again.
+//! Reading, settling and watching are in `scan` and `watch`; what a change
+//! means is pure, in `store` and `diff`.
+
+mod diff;
+mod scan;
+mod store;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use futures::stream::{self, BoxStream, StreamExt};
+use osm_core::diagnostic::{Diagnostic, Location};
+use osm_core::source::{ConfigSource, SourceEvent};
+
+use crate::manifest::{Conversion, Manifest, ManifestRef};
+
+pub use scan::{MAX_FILES, MAX_FOLDER_DEPTH};
+pub use store::{FileSet, FileText, ManifestStore};
+pub use watch::{EMPTY_FILE_GRACE, ManifestWatch, POLL_INTERVAL, SETTLE_TIME};
+
+/// All manifests of a file or folder at one moment.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Manifests {
+    /// The objects by name; each once.
+    pub entries: BTreeMap<ManifestRef, Arc<Entry>>,
+    /// What could not be read, what stands there twice, and what is ignored.
+    /// What the objects themselves say wrongly is in [`Entry::facts`].
+    pub diagnostics: Vec<Diagnostic>,
+    /// Whether the path could ever be read. Until then nothing is known, which
+    /// is not the same as that there is nothing.
+    pub is_complete: bool,
+}
+
+/// One manifest, where it stands, and what it says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// The manifest.
+    pub manifest: Manifest,
+    /// Its file and line.
+    pub location: Location,
+    /// What it says about the mesh, with the location set.
+    pub facts: Conversion,
+}
+
+impl Manifests {
+    /// The events that a catalog needs to know all of this, `Reset` to `Ready`;
+    /// without `Ready` while this is not complete.
+    #[must_use]
+    pub fn events(&self) -> Vec<SourceEvent> {
+        diff::all(self)
+    }
+
+    /// The events that lead from an earlier state to this one. Empty when a
+    /// catalog would see no difference.
+    #[must_use]
+    pub fn events_since(&self, before: &Self) -> Vec<SourceEvent> {
+        diff::between(before, self)
+    }
+
+    /// Every finding: about files, and about the objects in them.
+    #[must_use]
+    pub fn all_diagnostics(&self) -> Vec<Diagnostic> {
+        let of_objects = self.entries.values().flat_map(|entry| entry.facts.diagnostics.iter().cloned());
+        self.diagnostics.iter().cloned().chain(of_objects).collect()
+    }
+}
+
+/// A file or a folder tree of manifests (`.yaml`, `.yml`, `.json`).
+///
+/// Names that start with a dot are left out, and so are links that lead back
+/// into the tree. Give it to a catalog as a source, or [`watch`](Self::watch)
+/// the manifests themselves.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// use osm_k8s::FileSource;
+///
+/// let folder = tempfile::tempdir()?;
+/// std::fs::write(
+///     folder.path().join("shop.yaml"),
+///     "{apiVersion: v1, kind: ServiceAccount, metadata: {name: buyer, namespace: shop}}",
+/// )?;
+/// let manifests = FileSource::new(folder.path()).load_once().await;
+/// assert_eq!(manifests.entries.len(), 1);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct FileSource {
+    path: PathBuf,
+}
+
+impl FileSource {
+    /// The manifests at a path. Nothing is read yet.
+    #[must_use]
+    pub fn new(path: impl AsRef<Path>) -> Self {
+        Self { path: path.as_ref().to_owned() }
+    }
+
+    /// Watches the manifests. Needs a tokio runtime, first when it is asked for
+    /// the next state.
+    #[must_use]
+    pub fn watch(self) -> ManifestWatch {
+        ManifestWatch::new(self.path)
+    }
+
+    /// Reads everything once, without waiting for files to settle. A path that
+    /// can't be read is a diagnostic.
+    pub async fn load_once(&self) -> Arc<Manifests> {
+        let files = scan::look(self.path.clone()).await;
+        let mut store = ManifestStore::default();
+        store.update(&files)
+    }
+}
+
+impl ConfigSource for FileSource {
+    fn into_events(self: Box<Self>) -> BoxStream<'static, SourceEvent> {
+        let start = (self.watch(), None::<Arc<Manifests>>);
+        let batches = stream::unfold(start, |(mut watch, before)| async move {
+            let now = watch.next().await;
+            let events = match &before {
+                Some(before) if before.is_complete => now.events_since(before),
+                _ => now.events(),
+            };
+            Some((stream::iter(events), (watch, Some(now))))
+        });
+        batches.flatten().boxed()
+    }
+}

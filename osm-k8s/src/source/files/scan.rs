@@ -1,0 +1,272 @@
+//! One look at a file or a folder tree. Bounded: files, depth, bytes.
+//!
+//! What is found is not judged here, and nothing is waited for.
+
+use std::fs;
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use osm_core::diagnostic::{Diagnostic, Location, Severity};
+
+use super::store::{FileSet, FileText};
+use crate::document::MAX_FILE_BYTES;
+
+/// The most files that are read; the rest is named once and left out.
+pub const MAX_FILES: usize = 10_000;
+/// The most bytes of all files together.
+const MAX_TOTAL_BYTES: usize = 256 * 1024 * 1024;
+/// The deepest folder that is looked into, counted from the path itself.
+pub const MAX_FOLDER_DEPTH: usize = 16;
+/// How the names of manifests end.
+const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
+
+/// Looks at a path without holding up the runtime.
+pub(super) async fn look(path: PathBuf) -> FileSet {
+    let name = shown(&path);
+    let task = tokio::task::spawn_blocking(move || scan(&path));
+    task.await.unwrap_or_else(|error| {
+        let mut set = FileSet::default();
+        set.unreadable_folders.insert(name, error.to_string());
+        set
+    })
+}
+
+/// Looks at a path.
+pub(super) fn scan(path: &Path) -> FileSet {
+    let mut scan = Scan { set: FileSet::default(), above: Vec::new(), bytes: 0, full: false };
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => scan.folder(path, &metadata),
+        Ok(metadata) => scan.file(path, &metadata),
+        Err(error) => drop(scan.set.unreadable_folders.insert(shown(path), error.to_string())),
+    }
+    scan.set.is_root_readable = !scan.set.unreadable_folders.contains_key(&shown(path));
+    scan.set
+}
+
+struct Scan {
+    set: FileSet,
+    /// Device and inode of the folders that lead here.
+    above: Vec<(u64, u64)>,
+    bytes: usize,
+    full: bool,
+}
+
+impl Scan {
+    fn folder(&mut self, path: &Path, metadata: &fs::Metadata) {
+        let identity = (metadata.dev(), metadata.ino());
+        if self.above.contains(&identity) {
+            let message = "the link leads back into a folder above it; it is not followed";
+            return self.say(Severity::Warning, "link-loop", path, message.to_owned());
+        }
+        if self.above.len() >= MAX_FOLDER_DEPTH {
+            let message = format!("folders deeper than {MAX_FOLDER_DEPTH} are not looked into");
+            return self.say(Severity::Error, "folder-too-deep", path, message);
+        }
+        let mut names = match names(path) {
+            Ok(names) => names,
+            Err(error) => return drop(self.set.unreadable_folders.insert(shown(path), error.to_string())),
+        };
+        names.sort();
+        self.above.push(identity);
+        for name in names {
+            if self.full {
+                break;
+            }
+            self.entry(&path.join(name));
+        }
+        self.above.pop();
+    }
+
+    fn entry(&mut self, path: &Path) {
+        match fs::metadata(path) {
+            Ok(metadata) if metadata.is_dir() => self.folder(path, &metadata),
+            Ok(metadata) if is_manifest(path) => self.file(path, &metadata),
+            Ok(_) => {}
+            // Gone since the folder was listed, or a link to nothing.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) if is_manifest(path) => self.unreadable(path, &error.to_string()),
+            // Without permission to look, it may be a folder of manifests.
+            Err(error) => drop(self.set.unreadable_folders.insert(shown(path), error.to_string())),
+        }
+    }
+
+    fn file(&mut self, path: &Path, metadata: &fs::Metadata) {
+        if self.set.files.len() >= MAX_FILES || self.bytes >= MAX_TOTAL_BYTES {
+            self.full = true;
+            let message = format!(
+                "more than {MAX_FILES} files or {MAX_TOTAL_BYTES} bytes; from this file on, nothing is read"
+            );
+            return self.say(Severity::Error, "too-many-files", path, message);
+        }
+        // Opening a pipe would wait for its writer.
+        if !metadata.is_file() {
+            return self.say(
+                Severity::Error,
+                "not-a-file",
+                path,
+                "it is no regular file; it is ignored".to_owned(),
+            );
+        }
+        match read(path) {
+            Ok(bytes) => {
+                self.bytes += bytes.len();
+                self.set.files.insert(shown(path), FileText::Bytes(bytes.into()));
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => self.unreadable(path, &error.to_string()),
+        }
+    }
+
+    fn unreadable(&mut self, path: &Path, reason: &str) {
+        self.set.files.insert(shown(path), FileText::Unreadable(reason.to_owned()));
+    }
+
+    fn say(&mut self, severity: Severity, code: &'static str, path: &Path, message: String) {
+        let location = Location { file: shown(path), line: 0 };
+        self.set.diagnostics.push(Diagnostic::in_file(severity, code, location, message));
+    }
+}
+
+/// The names in a folder, without those that start with a dot: editors keep
+/// their drafts there, and the kubelet the folders that it swaps.
+fn names(folder: &Path) -> std::io::Result<Vec<std::ffi::OsString>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let name = entry?.file_name();
+        if !name.as_encoded_bytes().starts_with(b".") {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+fn is_manifest(path: &Path) -> bool {
+    let extension = path.extension().and_then(|text| text.to_str());
+    extension.is_some_and(|text| EXTENSIONS.iter().any(|known| text.eq_ignore_ascii_case(known)))
+}
+
+/// At most one byte more than a file may have, which shows that it has too many.
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(MAX_FILE_BYTES).unwrap_or(u64::MAX).saturating_add(1);
+    fs::File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn shown(path: &Path) -> Arc<str> {
+    path.to_string_lossy().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    fn folder() -> tempfile::TempDir {
+        tempfile::tempdir().expect("a folder")
+    }
+
+    fn found(folder: &tempfile::TempDir) -> Vec<String> {
+        let set = scan(folder.path());
+        let prefix = format!("{}/", folder.path().display());
+        set.files
+            .keys()
+            .map(|path| path.strip_prefix(&prefix).expect("within the folder").to_owned())
+            .collect()
+    }
+
+    fn write(folder: &tempfile::TempDir, path: &str, text: &str) {
+        let path = folder.path().join(path);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("folders");
+        fs::write(path, text).expect("a file");
+    }
+
+    #[test]
+    fn a_tree_is_read_except_for_hidden_names_and_other_endings() {
+        let folder = folder();
+        for path in [
+            "b.yaml",
+            "a.yml",
+            "sub/deep/c.JSON",
+            ".git/d.yaml",
+            ".e.yaml",
+            "f.txt",
+            "g.yaml~",
+            "h.yaml/i.yaml",
+        ] {
+            write(&folder, path, "x");
+        }
+        assert_eq!(found(&folder), ["a.yml", "b.yaml", "h.yaml/i.yaml", "sub/deep/c.JSON"]);
+    }
+
+    #[test]
+    fn the_links_of_a_mounted_config_map_are_followed_once() {
+        let folder = folder();
+        write(&folder, "..2024_01/a.yaml", "x");
+        symlink("..2024_01", folder.path().join("..data")).expect("a link");
+        symlink("..data/a.yaml", folder.path().join("a.yaml")).expect("a link");
+        symlink("nowhere", folder.path().join("b.yaml")).expect("a link");
+        assert_eq!(found(&folder), ["a.yaml"]);
+    }
+
+    #[test]
+    fn a_link_that_leads_back_is_named_and_not_followed() {
+        let folder = folder();
+        write(&folder, "sub/a.yaml", "x");
+        symlink("..", folder.path().join("sub/up")).expect("a link");
+        assert_eq!(found(&folder), ["sub/a.yaml"]);
+        assert_eq!(scan(folder.path()).diagnostics[0].code, "link-loop");
+    }
+
+    #[test]
+    fn what_is_no_file_is_named_and_not_opened() {
+        let folder = folder();
+        make_socket(&folder.path().join("pipe.yaml"));
+        let set = scan(folder.path());
+        assert!(set.files.is_empty());
+        assert_eq!(set.diagnostics[0].code, "not-a-file");
+    }
+
+    /// A socket stands for all that is no regular file.
+    fn make_socket(path: &Path) {
+        drop(std::os::unix::net::UnixListener::bind(path).expect("a socket"));
+    }
+
+    #[test]
+    fn a_file_that_can_not_be_read_is_unreadable_and_not_missing() {
+        let folder = folder();
+        // Reading one's own memory from the start fails for every user.
+        symlink("/proc/self/mem", folder.path().join("a.yaml")).expect("a link");
+        let set = scan(folder.path());
+        assert!(matches!(set.files.values().next(), Some(FileText::Unreadable(_))), "{set:?}");
+    }
+
+    #[test]
+    fn a_file_that_is_too_large_is_read_only_so_far_that_it_shows() {
+        let folder = folder();
+        let file = fs::File::create(folder.path().join("a.yaml")).expect("a file");
+        file.set_len(1 << 40).expect("a sparse file");
+        let set = scan(folder.path());
+        let Some(FileText::Bytes(bytes)) = set.files.values().next() else {
+            panic!("{:?}", set.files.keys())
+        };
+        assert_eq!(bytes.len(), MAX_FILE_BYTES + 1);
+    }
+
+    #[test]
+    fn a_path_that_is_not_there_is_unreadable_and_not_empty() {
+        let folder = folder();
+        let set = scan(&folder.path().join("missing"));
+        assert_eq!(set.unreadable_folders.len(), 1);
+    }
+
+    #[test]
+    fn folders_have_a_deepest() {
+        let folder = folder();
+        write(&folder, &format!("{}a.yaml", "d/".repeat(MAX_FOLDER_DEPTH)), "x");
+        assert_eq!(found(&folder), Vec::<String>::new());
+        assert_eq!(scan(folder.path()).diagnostics[0].code, "folder-too-deep");
+    }
+}

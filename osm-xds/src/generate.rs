@@ -1,0 +1,86 @@
+//! Envoy resources from the intermediate representation.
+//!
+//! Each function sees exactly the inputs of what it makes, so that a cache of
+//! its results cannot be wrong about the others. Nothing is decided about who
+//! may talk to whom: that has happened. Structs of the representation are
+//! destructured in full, so that a new field cannot be forgotten.
+//!
+//! All functions are pure. They are called for what a change concerns, not for
+//! each proxy; [`proxy`] makes everything from scratch and is what the
+//! incremental way is compared with.
+
+mod access;
+mod cluster;
+mod egress;
+mod endpoints;
+mod http;
+mod inbound;
+mod listener;
+pub mod names;
+mod outbound;
+mod secret;
+mod tls;
+
+pub use cluster::upstream;
+pub use egress::outbound_listener;
+pub use endpoints::endpoints;
+pub use inbound::{inbound_listener, inbound_service};
+pub use outbound::{outbound_service, refused};
+pub use secret::{certificate_secret, trust_secret, validation_secret};
+
+use bytes::Bytes;
+use osm_core::diagnostic::Origin;
+use osm_core::ir::ProxyIr;
+
+use crate::encode::{Canonical, encode};
+use crate::resource::{Resource, ResourceKey, ResourceKind, ResourceName};
+
+/// All resources of one proxy but its secrets, in the order of their keys.
+///
+/// Where a listener of a refused service has the name of one that opens it, the
+/// latter stays.
+#[must_use]
+pub fn proxy(ir: &ProxyIr) -> Vec<Resource> {
+    let ProxyIr { principal: _, inbound, outbound, upstreams, endpoints: places, refused: closed, egress } = ir;
+    let mut resources = outbound_listener(egress);
+    resources.extend(inbound_listener(inbound));
+    resources.extend(inbound.iter().flat_map(|service| inbound_service(service)));
+    resources.extend(outbound.iter().flat_map(|service| outbound_service(service)));
+    resources.extend(upstreams.iter().map(|upstream| cluster::upstream(upstream)));
+    resources.extend(places.iter().map(|places| endpoints(places)));
+    resources.extend(closed.iter().map(|service| refused(service)));
+    resources.sort_by(|one, other| one.key.cmp(&other.key));
+    resources.dedup_by(|later, first| later.key == first.key);
+    resources
+}
+
+/// A resource of a message.
+fn resource<M: Canonical>(
+    kind: ResourceKind,
+    name: String,
+    message: &M,
+    needs: Vec<ResourceKey>,
+    origins: Vec<Origin>,
+) -> Resource {
+    let body: Bytes = encode(message);
+    Resource::new(key(kind, name), body, needs, origins)
+}
+
+fn key(kind: ResourceKind, name: String) -> ResourceKey {
+    ResourceKey::new(kind, ResourceName::new(name))
+}
+
+fn cluster_key(name: String) -> ResourceKey {
+    key(ResourceKind::Cluster, name)
+}
+
+/// Origins without repetitions, in the order given.
+fn distinct(origins: impl IntoIterator<Item = Origin>) -> Vec<Origin> {
+    let mut distinct = Vec::new();
+    for origin in origins {
+        if !distinct.contains(&origin) {
+            distinct.push(origin);
+        }
+    }
+    distinct
+}

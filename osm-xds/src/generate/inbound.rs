@@ -1,0 +1,148 @@
+//! What a proxy does for the workload beside it.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use envoy_types::pb::envoy::config::core::v3::TrafficDirection;
+use envoy_types::pb::envoy::config::listener::v3::{Filter, FilterChain, FilterChainMatch};
+use envoy_types::pb::envoy::config::route::v3::route_action::ClusterSpecifier;
+use envoy_types::pb::envoy::config::route::v3::{Route, RouteConfiguration, VirtualHost};
+use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3::tcp_proxy as tcp;
+use envoy_types::pb::google::protobuf::UInt32Value;
+use osm_core::diagnostic::Origin;
+use super::listener::INBOUND_PORT;
+use osm_core::ir::{Access, HttpRule, InboundAccess, InboundService, TcpRule};
+
+use super::outbound::{every_request, to_cluster};
+use super::{access, cluster, cluster_key, distinct, http, key, listener, names, resource, tls};
+use crate::encode::pack;
+use crate::resource::{Resource, ResourceKey, ResourceKind};
+
+/// The application's cluster, and for HTTP the route configuration that says
+/// who may make which requests.
+#[must_use]
+pub fn inbound_service(service: &InboundService) -> Vec<Resource> {
+    let local = cluster::local(service);
+    match &service.access {
+        InboundAccess::Http(access) => {
+            let routes = route_configuration(service, access, local.key.clone());
+            vec![local, routes]
+        }
+        InboundAccess::Tcp(_) => vec![local],
+    }
+}
+
+/// The listener for all services of the workload, each behind its port and
+/// server name; `None` when it serves none. A TCP service of which nobody is a
+/// client has no way in.
+#[must_use]
+pub fn inbound_listener(services: &[Arc<InboundService>]) -> Option<Resource> {
+    let mut taken = BTreeSet::new();
+    let served: Vec<&InboundService> = services
+        .iter()
+        .map(Arc::as_ref)
+        .filter(|service| taken.insert((service.target_port, service.server_name.clone())))
+        .collect();
+    if served.is_empty() {
+        return None;
+    }
+    let mut message = listener::redirected(names::INBOUND_LISTENER, INBOUND_PORT, TrafficDirection::Inbound);
+    message.listener_filters.push(listener::server_name());
+    message.filter_chains = served.iter().filter_map(|service| chain(service)).collect();
+    if message.filter_chains.is_empty() {
+        // Envoy wants at least one chain; this one closes what comes.
+        message.filter_chains.push(listener::chain("inbound_nobody", Vec::new()));
+    }
+    let needs = served.iter().flat_map(|service| needs(service)).collect();
+    let origins = distinct(served.iter().flat_map(|service| origins(service)));
+    Some(resource(ResourceKind::Listener, names::INBOUND_LISTENER.to_owned(), &message, needs, origins))
+}
+
+fn chain(service: &InboundService) -> Option<FilterChain> {
+    let InboundService { service: _, target_port, protocol: _, server_name, access, origin: _ } = service;
+    let name = names::inbound_chain(service);
+    let (filters, validation) = match access {
+        InboundAccess::Http(_) => {
+            (vec![http::inbound(&names::inbound_routes(service))], names::TRUST_SECRET.to_owned())
+        }
+        InboundAccess::Tcp(Access::Nobody(_)) => return None,
+        InboundAccess::Tcp(Access::Everyone(_)) => {
+            (vec![to_application(service, &name)], names::TRUST_SECRET.to_owned())
+        }
+        InboundAccess::Tcp(Access::These(rules)) => {
+            // The handshake already refuses others; the filter counts by rule.
+            (vec![access::tcp(&name, rules), to_application(service, &name)], names::inbound_validation(service))
+        }
+    };
+    let matches = FilterChainMatch {
+        destination_port: Some(UInt32Value { value: target_port.get().into() }),
+        server_names: vec![server_name.to_string()],
+        transport_protocol: "tls".to_owned(),
+        application_protocols: vec![names::MESH_ALPN.to_owned()],
+        ..Default::default()
+    };
+    Some(FilterChain {
+        filter_chain_match: Some(matches),
+        transport_socket: Some(tls::downstream(&validation)),
+        ..listener::chain(&name, filters)
+    })
+}
+
+fn to_application(service: &InboundService, stat_prefix: &str) -> Filter {
+    let local = names::local_cluster(&service.service, service.target_port);
+    listener::tcp_proxy(stat_prefix, tcp::ClusterSpecifier::Cluster(local))
+}
+
+/// One host for any name (the server name in TLS has said which service is
+/// meant) with one route, whose rules are the union of what is allowed.
+fn route_configuration(
+    service: &InboundService,
+    access: &Access<Vec<HttpRule>>,
+    local: ResourceKey,
+) -> Resource {
+    let rules = (access::HTTP_FILTER.to_owned(), pack(&access::http(access)));
+    let route = Route {
+        r#match: Some(every_request()),
+        action: Some(to_cluster(ClusterSpecifier::Cluster(local.name.to_string()))),
+        typed_per_filter_config: HashMap::from([rules]),
+        ..Default::default()
+    };
+    let host = VirtualHost {
+        name: names::inbound_virtual_host(service),
+        domains: vec!["*".to_owned()],
+        routes: vec![route],
+        ..Default::default()
+    };
+    let name = names::inbound_routes(service);
+    let message =
+        RouteConfiguration { name: name.clone(), virtual_hosts: vec![host], ..Default::default() };
+    resource(ResourceKind::Route, name, &message, vec![local], distinct(origins(service)))
+}
+
+/// What the listener's chain for a service refers to.
+fn needs(service: &InboundService) -> Vec<ResourceKey> {
+    match &service.access {
+        InboundAccess::Http(_) | InboundAccess::Tcp(Access::Nobody(_)) => Vec::new(),
+        InboundAccess::Tcp(Access::Everyone(_)) => {
+            vec![cluster_key(names::local_cluster(&service.service, service.target_port))]
+        }
+        InboundAccess::Tcp(Access::These(_)) => vec![
+            cluster_key(names::local_cluster(&service.service, service.target_port)),
+            key(ResourceKind::Secret, names::inbound_validation(service)),
+        ],
+    }
+}
+
+/// Who made the service, and who decided on its access.
+fn origins(service: &InboundService) -> Vec<Origin> {
+    let mut origins = vec![service.origin.clone()];
+    match &service.access {
+        InboundAccess::Http(Access::Everyone(origin) | Access::Nobody(origin))
+        | InboundAccess::Tcp(Access::Everyone(origin) | Access::Nobody(origin)) => origins.push(origin.clone()),
+        InboundAccess::Http(Access::These(rules)) => origins.extend(rules.iter().map(|rule| rule.origin.clone())),
+        InboundAccess::Tcp(Access::These(rules)) => {
+            origins.extend(rules.iter().map(|rule: &TcpRule| rule.origin.clone()));
+        }
+    }
+    origins
+}

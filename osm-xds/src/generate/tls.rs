@@ -1,0 +1,107 @@
+//! TLS on both sides of a connection between proxies.
+//!
+//! Certificates and trust come from secrets, so that a rotation changes
+//! nothing else. TLS 1.2 stays possible for proxies that are being upgraded;
+//! both sides prefer 1.3.
+
+use std::collections::BTreeSet;
+
+use envoy_types::pb::envoy::config::core::v3::config_source::ConfigSourceSpecifier;
+use envoy_types::pb::envoy::config::core::v3::transport_socket::ConfigType;
+use envoy_types::pb::envoy::config::core::v3::{
+    AggregatedConfigSource, ApiVersion, ConfigSource, TransportSocket,
+};
+use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::common_tls_context::{
+    CombinedCertificateValidationContext, ValidationContextType,
+};
+use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::subject_alt_name_matcher::SanType;
+use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::tls_parameters::TlsProtocol;
+use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
+    CertificateValidationContext, CommonTlsContext, DownstreamTlsContext, SdsSecretConfig, SubjectAltNameMatcher,
+    TlsParameters, UpstreamTlsContext,
+};
+use envoy_types::pb::envoy::r#type::matcher::v3::StringMatcher;
+use envoy_types::pb::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
+use envoy_types::pb::google::protobuf::{Any, BoolValue};
+use osm_core::identity::Principal;
+
+use super::names;
+use crate::encode::pack;
+
+/// The side that dials: asks for `server_name` and accepts only `identities`.
+pub(super) fn upstream(server_name: &str, identities: &BTreeSet<Principal>) -> TransportSocket {
+    let names =
+        CertificateValidationContext { match_typed_subject_alt_names: sans(identities), ..Default::default() };
+    let validation = CombinedCertificateValidationContext {
+        default_validation_context: Some(names),
+        validation_context_sds_secret_config: Some(secret(names::TRUST_SECRET)),
+        ..Default::default()
+    };
+    let context = UpstreamTlsContext {
+        common_tls_context: Some(CommonTlsContext {
+            alpn_protocols: vec![names::MESH_ALPN.to_owned()],
+            ..common(ValidationContextType::CombinedValidationContext(validation))
+        }),
+        sni: server_name.to_owned(),
+        ..Default::default()
+    };
+    socket(pack(&context))
+}
+
+/// The side that is dialled: demands a certificate that the secret `validation` accepts.
+pub(super) fn downstream(validation: &str) -> TransportSocket {
+    let validation = ValidationContextType::ValidationContextSdsSecretConfig(secret(validation));
+    let context = DownstreamTlsContext {
+        common_tls_context: Some(common(validation)),
+        require_client_certificate: Some(BoolValue { value: true }),
+        ..Default::default()
+    };
+    socket(pack(&context))
+}
+
+/// Matchers that accept exactly these identities; none would accept everyone.
+pub(super) fn sans(identities: &BTreeSet<Principal>) -> Vec<SubjectAltNameMatcher> {
+    let matcher = |identity: &Principal| SubjectAltNameMatcher {
+        san_type: SanType::Uri.into(),
+        matcher: Some(exactly(identity.to_string())),
+        ..Default::default()
+    };
+    identities.iter().map(matcher).collect()
+}
+
+pub(super) fn exactly(text: String) -> StringMatcher {
+    StringMatcher { match_pattern: Some(MatchPattern::Exact(text)), ignore_case: false }
+}
+
+/// Resources come over the stream that this one came by.
+pub(super) fn ads() -> ConfigSource {
+    ConfigSource {
+        resource_api_version: ApiVersion::V3.into(),
+        config_source_specifier: Some(ConfigSourceSpecifier::Ads(AggregatedConfigSource {})),
+        ..Default::default()
+    }
+}
+
+fn common(validation: ValidationContextType) -> CommonTlsContext {
+    CommonTlsContext {
+        tls_params: Some(TlsParameters {
+            tls_minimum_protocol_version: TlsProtocol::TlSv12.into(),
+            tls_maximum_protocol_version: TlsProtocol::TlSv13.into(),
+            ..Default::default()
+        }),
+        tls_certificate_sds_secret_configs: vec![secret(names::CERTIFICATE_SECRET)],
+        validation_context_type: Some(validation),
+        ..Default::default()
+    }
+}
+
+fn secret(name: &str) -> SdsSecretConfig {
+    SdsSecretConfig { name: name.to_owned(), sds_config: Some(ads()) }
+}
+
+fn socket(context: Any) -> TransportSocket {
+    TransportSocket {
+        name: "envoy.transport_sockets.tls".to_owned(),
+        config_type: Some(ConfigType::TypedConfig(context)),
+    }
+}
