@@ -21,6 +21,7 @@
 pub mod catalog;
 pub mod diagnostic;
 pub mod identity;
+pub mod interception;
 pub mod ir;
 pub mod model;
 pub mod name;
