@@ -210,8 +210,10 @@ mod tests {
         driver.take_in([SourceEvent::Reset, namespace("a"), SourceEvent::Ready]);
         watch.changed().now_or_never().flatten().expect("a snapshot");
         let split = |weight| {
-            let mut split =
-                crate::model::TrafficSplit::new("a/s".parse().expect("valid"), "a/root".parse().expect("valid"));
+            let mut split = crate::model::TrafficSplit::new(
+                "a/s".parse().expect("valid"),
+                "a/root".parse().expect("valid"),
+            );
             split.backends =
                 vec![crate::model::SplitBackend { service: "a/b".parse().expect("valid"), weight }];
             SourceEvent::apply(split)

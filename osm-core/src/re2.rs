@@ -49,7 +49,9 @@ pub fn check(regex: &str) -> Result<(), InvalidRegex> {
     let parsed = parsed.map_err(|error| refuse(error.kind().to_string()))?;
     let size = walk(&parsed, 1).map_err(refuse)?;
     if size > MAX_PROGRAM {
-        return Err(refuse(format!("it compiles to about {size} instructions; at most {MAX_PROGRAM} are accepted")));
+        return Err(refuse(format!(
+            "it compiles to about {size} instructions; at most {MAX_PROGRAM} are accepted"
+        )));
     }
     Ok(())
 }
@@ -92,7 +94,9 @@ fn walk_repetition(repetition: &ast::Repetition, repeated: u32) -> Result<u64, S
         return Err("there is nothing to repeat".to_owned());
     }
     let times = match &repetition.op.kind {
-        ast::RepetitionKind::ZeroOrOne | ast::RepetitionKind::ZeroOrMore | ast::RepetitionKind::OneOrMore => 1,
+        ast::RepetitionKind::ZeroOrOne | ast::RepetitionKind::ZeroOrMore | ast::RepetitionKind::OneOrMore => {
+            1
+        }
         ast::RepetitionKind::Range(range) => match range {
             ast::RepetitionRange::Exactly(n) | ast::RepetitionRange::AtLeast(n) => *n,
             ast::RepetitionRange::Bounded(_, n) => *n,
@@ -138,7 +142,9 @@ fn check_flags(flags: &ast::Flags) -> Result<(), String> {
                 | ast::Flag::DotMatchesNewLine
                 | ast::Flag::SwapGreed,
             ) => {}
-            ast::FlagsItemKind::Flag(_) => return Err("only the flags i, m, s and U are understood".to_owned()),
+            ast::FlagsItemKind::Flag(_) => {
+                return Err("only the flags i, m, s and U are understood".to_owned());
+            }
         }
     }
     Ok(())
@@ -163,7 +169,9 @@ fn check_class(set: &ast::ClassSet) -> Result<(), String> {
 fn check_class_item(item: &ast::ClassSetItem) -> Result<(), String> {
     match item {
         ast::ClassSetItem::Literal(literal) => check_literal(literal),
-        ast::ClassSetItem::Range(range) => check_literal(&range.start).and_then(|()| check_literal(&range.end)),
+        ast::ClassSetItem::Range(range) => {
+            check_literal(&range.start).and_then(|()| check_literal(&range.end))
+        }
         ast::ClassSetItem::Unicode(class) => check_unicode(class),
         ast::ClassSetItem::Bracketed(_) => Err("a class within a class is not understood".to_owned()),
         ast::ClassSetItem::Union(union) => union.items.iter().try_for_each(check_class_item),
@@ -177,7 +185,9 @@ mod tests {
 
     #[test]
     fn ordinary_expressions_are_accepted() {
-        for regex in [".*", "/books/[0-9]+", "(?i)/a", "[a-z0-9-]{1,63}", ".*a-book.*new", r"\d+\.\d+", "a|b", r"\pL"] {
+        for regex in
+            [".*", "/books/[0-9]+", "(?i)/a", "[a-z0-9-]{1,63}", ".*a-book.*new", r"\d+\.\d+", "a|b", r"\pL"]
+        {
             assert_eq!(check(regex), Ok(()), "{regex}");
         }
     }
@@ -185,8 +195,23 @@ mod tests {
     #[test]
     fn what_proxies_refuse_or_read_differently_is_refused() {
         let refused = [
-            "", "(?=a)", "(?x)a", "(?R)a", r"\p{Letter}", r"\u{61}", "a{1001}", "(a{100}){11}", "a**", "a*+",
-            "[a-z&&[^b]]", r"\b{start}", r"\<a", "(", "[", "a{2,1}", "(?<n>a)",
+            "",
+            "(?=a)",
+            "(?x)a",
+            "(?R)a",
+            r"\p{Letter}",
+            r"\u{61}",
+            "a{1001}",
+            "(a{100}){11}",
+            "a**",
+            "a*+",
+            "[a-z&&[^b]]",
+            r"\b{start}",
+            r"\<a",
+            "(",
+            "[",
+            "a{2,1}",
+            "(?<n>a)",
         ];
         for regex in refused {
             assert!(check(regex).is_err(), "{regex} was accepted");

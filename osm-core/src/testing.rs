@@ -17,9 +17,9 @@ pub use fleet::Fleet;
 
 use crate::identity::{ProxyId, ServiceIdentity};
 use crate::model::{
-    ContainerPort, Endpoint, EndpointPort, EndpointSlice, HttpMatch, HttpRouteGroup, MeshConfig, MeshObject, Methods,
-    Namespace, RouteRule, Service, ServiceAccount, ServicePort, SplitBackend, TargetPort, TcpRoute, TrafficSplit,
-    TrafficTarget, Workload,
+    ContainerPort, Endpoint, EndpointPort, EndpointSlice, HttpMatch, HttpRouteGroup, MeshConfig, MeshObject,
+    Methods, Namespace, RouteRule, Service, ServiceAccount, ServicePort, SplitBackend, TargetPort, TcpRoute,
+    TrafficSplit, TrafficTarget, Workload,
 };
 use crate::name::{ObjectRef, QualifiedName};
 use crate::snapshot::MeshOptions;
@@ -96,37 +96,43 @@ fn service_port() -> impl Strategy<Value = ServicePort> {
 }
 
 fn service() -> impl Strategy<Value = MeshObject> {
-    (0..3usize, 0..4usize, 0..4u8, 0..6u8, vec(service_port(), 0..3)).prop_map(|(n, s, label, address, ports)| {
-        let mut service = Service::new(service_name(n, s));
-        if label > 0 {
-            service.selector.insert("app".to_owned(), format!("app{label}"));
-        }
-        if address > 0 {
-            // Now and then two services claim one address.
-            let host = if address == 1 { 1 } else { (n * 4 + s) as u8 + 10 };
-            service.addresses.push(IpAddr::V4(Ipv4Addr::new(10, 96, 0, host)));
-        }
-        service.ports = ports;
-        service.into()
-    })
+    (0..3usize, 0..4usize, 0..4u8, 0..6u8, vec(service_port(), 0..3)).prop_map(
+        |(n, s, label, address, ports)| {
+            let mut service = Service::new(service_name(n, s));
+            if label > 0 {
+                service.selector.insert("app".to_owned(), format!("app{label}"));
+            }
+            if address > 0 {
+                // Now and then two services claim one address.
+                let host = if address == 1 { 1 } else { (n * 4 + s) as u8 + 10 };
+                service.addresses.push(IpAddr::V4(Ipv4Addr::new(10, 96, 0, host)));
+            }
+            service.ports = ports;
+            service.into()
+        },
+    )
 }
 
 fn workload() -> impl Strategy<Value = MeshObject> {
-    (0..3usize, 0..5usize, 0..4usize, 0..4u8, any::<bool>(), 0..8u8).prop_map(|(n, pod, account, label, ready, proxy)| {
-        let pod_name = name(n, &format!("pod{pod}"));
-        let mut workload = Workload::new(pod_name, identity(n, account).service_account);
-        workload.labels.insert("app".to_owned(), format!("app{label}"));
-        workload.labels.insert("other".to_owned(), "x".to_owned());
-        workload.addresses.push(pod_address(n, pod));
-        workload.ports.push(ContainerPort { name: "web".to_owned(), port: port(8000 + u16::from(label)) });
-        workload.ready = ready;
-        workload.proxy = match proxy {
-            0 => None,
-            1 => Some("proxy-shared".parse().expect("valid")),
-            _ => Some(format!("proxy-{n}-{pod}").parse().expect("valid")),
-        };
-        workload.into()
-    })
+    (0..3usize, 0..5usize, 0..4usize, 0..4u8, any::<bool>(), 0..8u8).prop_map(
+        |(n, pod, account, label, ready, proxy)| {
+            let pod_name = name(n, &format!("pod{pod}"));
+            let mut workload = Workload::new(pod_name, identity(n, account).service_account);
+            workload.labels.insert("app".to_owned(), format!("app{label}"));
+            workload.labels.insert("other".to_owned(), "x".to_owned());
+            workload.addresses.push(pod_address(n, pod));
+            workload
+                .ports
+                .push(ContainerPort { name: "web".to_owned(), port: port(8000 + u16::from(label)) });
+            workload.ready = ready;
+            workload.proxy = match proxy {
+                0 => None,
+                1 => Some("proxy-shared".parse().expect("valid")),
+                _ => Some(format!("proxy-{n}-{pod}").parse().expect("valid")),
+            };
+            workload.into()
+        },
+    )
 }
 
 fn slice() -> impl Strategy<Value = MeshObject> {
@@ -213,7 +219,8 @@ fn split() -> impl Strategy<Value = MeshObject> {
 fn config() -> impl Strategy<Value = MeshObject> {
     (any::<bool>(), any::<bool>(), 0..4u8).prop_map(|(permissive, egress, other)| {
         let options = MeshOptions::default();
-        let mut config = MeshConfig::new(if other == 0 { name(0, "other-config") } else { options.mesh_config });
+        let mut config =
+            MeshConfig::new(if other == 0 { name(0, "other-config") } else { options.mesh_config });
         config.permissive = permissive;
         config.egress = egress;
         config.into()

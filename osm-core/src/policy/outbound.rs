@@ -211,8 +211,10 @@ fn split_route(
 fn hostnames(service: &LinkedService, same_namespace: bool) -> Vec<Arc<str>> {
     let name = &service.name;
     let base = format!("{}.{}", name.name, name.namespace);
-    let mut names: Vec<Arc<str>> =
-        ["", ".svc", ".svc.cluster", ".svc.cluster.local"].iter().map(|end| format!("{base}{end}").into()).collect();
+    let mut names: Vec<Arc<str>> = ["", ".svc", ".svc.cluster", ".svc.cluster.local"]
+        .iter()
+        .map(|end| format!("{base}{end}").into())
+        .collect();
     if same_namespace {
         names.push(name.name.as_str().into());
     }

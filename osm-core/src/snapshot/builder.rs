@@ -148,7 +148,9 @@ impl SnapshotBuilder {
             .diagnostics
             .keys()
             .filter(|object| object.kind == Kind::MeshConfig)
-            .filter(|object| object.qualified_name().is_none_or(|name| !self.facts.configs.contains_key(&name)))
+            .filter(|object| {
+                object.qualified_name().is_none_or(|name| !self.facts.configs.contains_key(&name))
+            })
             .cloned()
             .collect();
         for object in gone {
@@ -205,7 +207,8 @@ impl SnapshotBuilder {
                 }
             }
             let object = ObjectRef::namespaced(Kind::Pod, &name);
-            let new = self.facts.workloads.get(&name).filter(|_| next.namespaces.contains_key(&name.namespace));
+            let new =
+                self.facts.workloads.get(&name).filter(|_| next.namespaces.contains_key(&name.namespace));
             let Some(new) = new.cloned() else {
                 next.workloads.remove_mut(&name);
                 set_findings(&mut next.diagnostics, object, Vec::new(), change);
@@ -233,7 +236,8 @@ impl SnapshotBuilder {
         if *first == workload.name {
             return None;
         }
-        let message = format!("its proxy UUID {proxy} is that of Pod {first}; only that one gets a configuration");
+        let message =
+            format!("its proxy UUID {proxy} is that of Pod {first}; only that one gets a configuration");
         let found = finding_of(Kind::Pod, &workload.name, Severity::Error, "duplicate-proxy", message);
         Some(found.at("metadata.labels[osm-proxy-uuid]").located(workload.meta.location.clone()))
     }
@@ -273,7 +277,12 @@ impl SnapshotBuilder {
                 Some(target) => link_target::link(&self.facts, target),
                 None => (None, Vec::new()),
             };
-            set_findings(&mut next.diagnostics, ObjectRef::namespaced(Kind::TrafficTarget, &name), found, change);
+            set_findings(
+                &mut next.diagnostics,
+                ObjectRef::namespaced(Kind::TrafficTarget, &name),
+                found,
+                change,
+            );
             // A target grants within its own namespace only, so that is where the old one is.
             let old = old_target(next, &name);
             let new = new.map(Arc::new);
@@ -336,7 +345,9 @@ impl SnapshotBuilder {
             .range(lowest.clone()..)
             .map(|(object, _)| object)
             .take_while(|object| object.kind == lowest.kind && object.namespace == lowest.namespace)
-            .filter(|object| object.qualified_name().is_none_or(|name| !self.facts.splits.contains_key(&name)))
+            .filter(|object| {
+                object.qualified_name().is_none_or(|name| !self.facts.splits.contains_key(&name))
+            })
             .cloned()
             .collect();
         for object in gone {
@@ -403,7 +414,8 @@ fn update_members(
     let (before, after) = (old.map_or(&none, |s| &s.members), new.map_or(&none, |s| &s.members));
     let same_ports = match (old, new) {
         (Some(old), Some(new)) => {
-            let protocols = |s: &LinkedService| s.ports.iter().map(|(n, p)| (*n, p.protocol)).collect::<Vec<_>>();
+            let protocols =
+                |s: &LinkedService| s.ports.iter().map(|(n, p)| (*n, p.protocol)).collect::<Vec<_>>();
             protocols(old) == protocols(new)
         }
         _ => false,

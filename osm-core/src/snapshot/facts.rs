@@ -11,8 +11,8 @@ use super::in_namespace;
 use super::index::Index;
 use crate::identity::ServiceIdentity;
 use crate::model::{
-    EndpointSlice, HttpRouteGroup, MeshConfig, MeshObject, Namespace, RouteRule, Service, TcpRoute, TrafficSplit,
-    TrafficTarget, Workload,
+    EndpointSlice, HttpRouteGroup, MeshConfig, MeshObject, Namespace, RouteRule, Service, TcpRoute,
+    TrafficSplit, TrafficTarget, Workload,
 };
 use crate::name::{Kind, NamespaceName, ObjectRef, QualifiedName, ServiceName};
 
@@ -88,7 +88,9 @@ impl Facts {
                 }
             }
             MeshObject::Service(service) => self.set_service(&service.name.clone(), Some(service), dirty),
-            MeshObject::Workload(workload) => self.set_workload(&workload.name.clone(), Some(workload), dirty),
+            MeshObject::Workload(workload) => {
+                self.set_workload(&workload.name.clone(), Some(workload), dirty)
+            }
             MeshObject::EndpointSlice(slice) => self.set_slice(&slice.name.clone(), Some(slice), dirty),
             MeshObject::TrafficTarget(target) => self.set_target(&target.name.clone(), Some(target), dirty),
             MeshObject::HttpRouteGroup(group) => {
@@ -338,10 +340,15 @@ impl Facts {
             self.splits_by_root.remove(&old.service, name);
             self.splits.remove(name);
             dirty.split_roots.insert(old.service.clone());
-            let others: Vec<_> =
-                self.splits_by_root.get(&old.service).filter_map(|other| self.splits.get(other)).cloned().collect();
+            let others: Vec<_> = self
+                .splits_by_root
+                .get(&old.service)
+                .filter_map(|other| self.splits.get(other))
+                .cloned()
+                .collect();
             for backend in &old.backends {
-                let kept = others.iter().any(|other| other.backends.iter().any(|b| b.service == backend.service));
+                let kept =
+                    others.iter().any(|other| other.backends.iter().any(|b| b.service == backend.service));
                 if !kept {
                     self.roots_by_backend.remove(&backend.service, &old.service);
                 }

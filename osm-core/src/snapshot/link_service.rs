@@ -55,7 +55,8 @@ impl LinkedService {
 
 /// Links one service.
 pub(super) fn link(facts: &Facts, service: &Service) -> (LinkedService, Vec<Diagnostic>) {
-    let mut findings = Findings { object: ObjectRef::namespaced(Kind::Service, &service.name), found: Vec::new() };
+    let mut findings =
+        Findings { object: ObjectRef::namespaced(Kind::Service, &service.name), found: Vec::new() };
     let mut linked = LinkedService {
         name: service.name.clone(),
         origin: Origin::Object(findings.object.clone(), service.meta.generation),
@@ -68,9 +69,8 @@ pub(super) fn link(facts: &Facts, service: &Service) -> (LinkedService, Vec<Diag
     let slices: Vec<&EndpointSlice> = facts.slices_of(&service.name).map(Arc::as_ref).collect();
     let selected: Vec<&Workload> = facts.selected_by(service).map(Arc::as_ref).collect();
     for workload in &selected {
-        let targets = ports.iter().filter_map(|(port, (written, _))| {
-            Some((*port, target_on(workload, written)?))
-        });
+        let targets =
+            ports.iter().filter_map(|(port, (written, _))| Some((*port, target_on(workload, written)?)));
         linked.members.insert(workload.name.clone(), targets.collect());
         linked.identities.insert(workload.identity());
     }
@@ -124,7 +124,8 @@ fn own_addresses(facts: &Facts, service: &Service, findings: &mut Findings) -> V
             Severity::Info,
             "headless-service",
             "spec.clusterIP".to_owned(),
-            "a headless service is not carried by the mesh yet; give it a cluster IP to have it carried".to_owned(),
+            "a headless service is not carried by the mesh yet; give it a cluster IP to have it carried"
+                .to_owned(),
         );
     }
     own.into_iter().collect()
@@ -222,7 +223,11 @@ fn add_slice(
 
 /// The workload of an endpoint, in the slice's own namespace. The address must
 /// be one of the workload's, so that a slice cannot lend one an identity.
-fn workload_behind<'a>(facts: &'a Facts, slice: &EndpointSlice, endpoint: &Endpoint) -> Option<&'a Arc<Workload>> {
+fn workload_behind<'a>(
+    facts: &'a Facts,
+    slice: &EndpointSlice,
+    endpoint: &Endpoint,
+) -> Option<&'a Arc<Workload>> {
     let namespace = &slice.name.namespace;
     let fits = |workload: &&Arc<Workload>| {
         workload.name.namespace == *namespace

@@ -23,7 +23,10 @@ pub struct LinkedSplit {
 
 /// Links the splits of one root. The first by name is in force; findings come
 /// with the object that they are about.
-pub(super) fn link(facts: &Facts, root: &ServiceName) -> (Option<LinkedSplit>, Vec<(ObjectRef, Vec<Diagnostic>)>) {
+pub(super) fn link(
+    facts: &Facts,
+    root: &ServiceName,
+) -> (Option<LinkedSplit>, Vec<(ObjectRef, Vec<Diagnostic>)>) {
     let mut in_force: Option<LinkedSplit> = None;
     let mut findings = Vec::new();
     for split in facts.splits_by_root.get(root).filter_map(|name| facts.splits.get(name)) {
@@ -34,7 +37,8 @@ pub(super) fn link(facts: &Facts, root: &ServiceName) -> (Option<LinkedSplit>, V
             found.push(finding.located(split.meta.location.clone()));
         };
         if let Some(first) = &in_force {
-            let message = format!("TrafficSplit {} already divides {root}; only the first by name counts", first.name);
+            let message =
+                format!("TrafficSplit {} already divides {root}; only the first by name counts", first.name);
             find(Severity::Error, "duplicate-split", "spec.service", message);
         } else {
             check(facts, split, &mut find);
@@ -47,13 +51,15 @@ pub(super) fn link(facts: &Facts, root: &ServiceName) -> (Option<LinkedSplit>, V
 
 fn check(facts: &Facts, split: &TrafficSplit, find: &mut impl FnMut(Severity, &'static str, &str, String)) {
     let Some(root) = facts.services.get(&split.service) else {
-        let message = format!("the root Service {} does not exist; nothing is divided until it does", split.service);
+        let message =
+            format!("the root Service {} does not exist; nothing is divided until it does", split.service);
         return find(Severity::Warning, "split-of-nowhere", "spec.service", message);
     };
     for (index, backend) in split.backends.iter().enumerate() {
         let field = format!("spec.backends[{index}].service");
         let Some(service) = facts.services.get(&backend.service) else {
-            let message = format!("the backend Service {} does not exist and gets no traffic", backend.service);
+            let message =
+                format!("the backend Service {} does not exist and gets no traffic", backend.service);
             find(Severity::Warning, "split-to-nowhere", &field, message);
             continue;
         };

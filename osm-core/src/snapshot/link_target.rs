@@ -88,7 +88,8 @@ impl Linking<'_> {
         self.check_destination();
         let sources: BTreeSet<ServiceIdentity> = target.sources.iter().cloned().collect();
         if sources.is_empty() {
-            let message = "it has no sources and so lets nobody in; name at least one service account".to_owned();
+            let message =
+                "it has no sources and so lets nobody in; name at least one service account".to_owned();
             self.find(Severity::Warning, "no-sources", "spec.sources", message);
         }
         let (requests, ports) = self.grants();
@@ -108,7 +109,8 @@ impl Linking<'_> {
     fn check_destination(&mut self) {
         let destination = &self.target.destination;
         let account = in_namespace(&destination.namespace, &destination.service_account);
-        if !self.facts.workloads_by_identity.contains(destination) && !self.facts.accounts.contains(&account) {
+        if !self.facts.workloads_by_identity.contains(destination) && !self.facts.accounts.contains(&account)
+        {
             let message = format!(
                 "the destination ServiceAccount {account} does not exist and no pod runs as it; check the name"
             );
@@ -120,7 +122,8 @@ impl Linking<'_> {
         let mut requests: Option<Requests> = None;
         let mut ports: Option<PortGrant> = None;
         if self.target.rules.is_empty() {
-            let message = "it has no rules and so allows nothing; add a rule of kind HTTPRouteGroup or TCPRoute";
+            let message =
+                "it has no rules and so allows nothing; add a rule of kind HTTPRouteGroup or TCPRoute";
             self.find(Severity::Warning, "no-rules", "spec.rules", message.to_owned());
         }
         for (index, rule) in self.target.rules.iter().enumerate() {
@@ -145,7 +148,8 @@ impl Linking<'_> {
         let name = in_namespace(&self.target.name.namespace, name);
         let found = self.facts.groups.get(&name).cloned();
         if found.is_none() {
-            let message = format!("HTTPRouteGroup {name} does not exist; this rule allows nothing until it does");
+            let message =
+                format!("HTTPRouteGroup {name} does not exist; this rule allows nothing until it does");
             self.find(Severity::Error, "target-to-nowhere", &format!("{field}.name"), message);
         }
         found
@@ -162,21 +166,29 @@ impl Linking<'_> {
     }
 
     /// The requests that the named matches of a group stand for.
-    fn matches(&mut self, field: &str, group: &HttpRouteGroup, wanted: Option<&[String]>) -> Vec<RequestMatch> {
+    fn matches(
+        &mut self,
+        field: &str,
+        group: &HttpRouteGroup,
+        wanted: Option<&[String]>,
+    ) -> Vec<RequestMatch> {
         if let Some(wanted) = wanted {
             for name in wanted.iter().filter(|name| !group.matches.iter().any(|has| has.name == **name)) {
                 let message = format!("HTTPRouteGroup {} has no match named `{name}`", group.name);
                 self.find(Severity::Error, "target-to-nowhere", &format!("{field}.matches"), message);
             }
         }
-        let chosen = group.matches.iter().filter(|has| wanted.is_none_or(|wanted| wanted.contains(&has.name)));
+        let chosen =
+            group.matches.iter().filter(|has| wanted.is_none_or(|wanted| wanted.contains(&has.name)));
         let mut granted = Vec::new();
         for chosen in chosen {
             match request_match(chosen) {
                 Ok(request) => granted.push(request),
                 Err(error) => {
-                    let message =
-                        format!("match `{}` of HTTPRouteGroup {} allows nothing: {error}", chosen.name, group.name);
+                    let message = format!(
+                        "match `{}` of HTTPRouteGroup {} allows nothing: {error}",
+                        chosen.name, group.name
+                    );
                     self.find(Severity::Error, "invalid-regex", &format!("{field}.matches"), message);
                 }
             }

@@ -5,8 +5,8 @@ use std::num::NonZeroU16;
 
 use crate::identity::ProxyId;
 use crate::model::{
-    Endpoint, EndpointPort, EndpointSlice, HttpMatch, HttpRouteGroup, MeshConfig, MeshObject, Methods, Namespace,
-    RouteRule, Service, ServicePort, SplitBackend, TrafficSplit, TrafficTarget, Workload,
+    Endpoint, EndpointPort, EndpointSlice, HttpMatch, HttpRouteGroup, MeshConfig, MeshObject, Methods,
+    Namespace, RouteRule, Service, ServicePort, SplitBackend, TrafficSplit, TrafficTarget, Workload,
 };
 use crate::name::QualifiedName;
 use crate::snapshot::MeshOptions;
@@ -76,7 +76,8 @@ impl Fleet {
         let mut object = TrafficTarget::new(name(&format!("to-s{service}")), destination);
         object.rules =
             vec![RouteRule::Http { group: "routes".parse().expect("a valid name"), matches: None }];
-        let reaches = |client: &usize| (service + self.services - client % self.services) % self.services < self.reach;
+        let reaches =
+            |client: &usize| (service + self.services - client % self.services) % self.services < self.reach;
         let sources = (0..self.clients.min(self.services)).filter(reaches);
         object.sources = sources.map(|client| format!("fleet/c{client}").parse().expect("valid")).collect();
         object
