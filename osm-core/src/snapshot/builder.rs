@@ -190,7 +190,13 @@ impl SnapshotBuilder {
             map.keys().filter(move |key| key.namespace == *name).cloned()
         }
         self.dirty.services.extend(within(&self.facts.services, name));
-        self.dirty.workloads.extend(within(&self.facts.workloads, name));
+        for workload in within(&self.facts.workloads, name) {
+            // A workload elsewhere may have waited for this one's proxy, or lose its own to it.
+            let proxy = self.facts.workloads.get(&workload).and_then(|workload| workload.proxy.as_ref());
+            let claimants = proxy.into_iter().flat_map(|proxy| self.facts.workloads_by_proxy.get(proxy));
+            self.dirty.workloads.extend(claimants.cloned());
+            self.dirty.workloads.insert(workload);
+        }
         self.dirty.targets.extend(within(&self.facts.targets, name));
         let roots = self.facts.splits.values().filter(|split| split.name.namespace == *name);
         self.dirty.split_roots.extend(roots.map(|split| split.service.clone()));
