@@ -1,2 +1,95 @@
-//! x
-fn main() {}
+//! `cargo xtask VERB`: the command line of the workspace's tasks. What a verb
+//! does stands in the library.
+
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
+use xtask::{bench, check, demo, envoy, goldens, suite, tidy, workspace};
+
+/// Tasks of this workspace, each what a person or CI would otherwise type by hand.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// The fast part: format, lints, tidy, build, and the tests that need nothing but Rust
+    Check,
+    /// Everything that `check` does, then the tests that need Envoy or root, with what they need brought
+    Test,
+    /// The bookstore on this machine, with real Envoys (needs root)
+    Demo {
+        /// Passed to `osm local demo`, for example `--once`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Fetches the Envoy that the demo and the tests use, and prints where it is
+    Envoy,
+    /// Measures
+    #[command(subcommand)]
+    Bench(Bench),
+    /// Writes the goldens of all scenarios again, to be reviewed as a change of behaviour
+    Goldens,
+    /// Only the rules about the workspace's own text and dependencies (part of `check`)
+    Tidy,
+}
+
+#[derive(Debug, Subcommand)]
+enum Bench {
+    /// The controller as a process of its own, and many simulated proxies
+    Fleet {
+        /// Passed to `osm-fleet`, for example `--proxies 1000`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return refuse(&error),
+    };
+    match run(arguments.verb) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nxtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(verb: Verb) -> anyhow::Result<()> {
+    let root = workspace::root();
+    match verb {
+        Verb::Check => check::run(&root),
+        Verb::Test => suite::run(&root),
+        Verb::Demo { arguments } => demo::run(&root, &arguments),
+        Verb::Envoy => {
+            println!("{}", envoy::ensure()?.display());
+            Ok(())
+        }
+        Verb::Bench(Bench::Fleet { arguments }) => bench::fleet(&root, &arguments),
+        Verb::Goldens => goldens::run(&root),
+        Verb::Tidy => tidy::run(&root),
+    }
+}
+
+/// Prints what is wrong with the command line; a verb that does not exist is
+/// answered with those that do.
+fn refuse(error: &clap::Error) -> ExitCode {
+    if error.kind() == ErrorKind::InvalidSubcommand {
+        eprintln!("{error}\nVerbs:");
+        for verb in Arguments::command().get_subcommands() {
+            let about = verb.get_about().map(ToString::to_string).unwrap_or_default();
+            eprintln!("  {:8} {about}", verb.get_name());
+        }
+        return ExitCode::from(2);
+    }
+    // Nothing is left to do about a terminal that can't be written to.
+    error.print().ok();
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}

@@ -1,0 +1,31 @@
+//! `cargo xtask demo`: from a fresh clone to the bookstore running, in one command.
+
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+
+use crate::workspace::step;
+use crate::{artifacts, envoy, packages};
+
+/// Builds `osm` and the bookstore's applications, brings what they need, and becomes
+/// `osm local demo`: signals and the exit code are that program's own.
+///
+/// # Errors
+/// When this is not root, something is missing that can't be brought, or the build fails.
+pub fn run(root: &Path, arguments: &[String]) -> Result<()> {
+    // Said before the build, not after minutes of it.
+    if !packages::is_root()? {
+        bail!("the demo makes network namespaces and interception rules: run it as root");
+    }
+    packages::ensure(packages::COMPILER)?;
+    packages::ensure(packages::LOCAL_MESH)?;
+    let envoy = envoy::ensure()?;
+    let programs = step("building osm and the bookstore (the first time takes minutes)", || {
+        artifacts::build(root, &["--package", "osm-bin", "--package", "bookstore", "--bins"])
+    })?;
+    artifacts::find(&programs, "bookstore-app")?;
+    let mut osm = artifacts::command(artifacts::find(&programs, "osm")?);
+    osm.current_dir(root).args(["local", "demo"]).args(arguments).env("OSM_ENVOY", envoy);
+    Err(osm.exec()).context("starting osm local demo")
+}

@@ -1,0 +1,14 @@
+//! The workspace's own tasks, as functions. The command line is in `main.rs`; the
+//! rules about source text and dependencies (`tidy`) also run under plain
+//! `cargo test`. Not for anything that a user of the mesh needs.
+
+pub mod artifacts;
+pub mod bench;
+pub mod check;
+pub mod demo;
+pub mod envoy;
+pub mod goldens;
+pub mod packages;
+pub mod suite;
+pub mod tidy;
+pub mod workspace;
