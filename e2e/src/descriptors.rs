@@ -6,7 +6,9 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result, anyhow};
 use osm_xds::resource::Resource;
-use prost_reflect::{DescriptorPool, DynamicMessage, MapKey, ReflectMessage, SerializeOptions, Value as Dynamic};
+use prost_reflect::{
+    DescriptorPool, DynamicMessage, MapKey, ReflectMessage, SerializeOptions, Value as Dynamic,
+};
 use serde_json::Value;
 
 static POOL: OnceLock<DescriptorPool> = OnceLock::new();
@@ -28,14 +30,25 @@ pub fn pool() -> Result<&'static DescriptorPool> {
 
 fn descriptor_file() -> Result<PathBuf> {
     let cargo = option_env!("CARGO").unwrap_or("cargo");
+    // Packages of other platforms may never have been downloaded, and are not wanted.
+    let platform = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let output = Command::new(cargo)
-        .args(["metadata", "--format-version", "1", "--offline", "--manifest-path"])
+        .args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--locked",
+            "--filter-platform",
+            &platform,
+            "--manifest-path",
+        ])
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
         .output()
         .context("running cargo metadata")?;
     let metadata: Value = serde_json::from_slice(&output.stdout)
         .with_context(|| format!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr)))?;
-    let packages = metadata["packages"].as_array().ok_or_else(|| anyhow!("cargo metadata names no packages"))?;
+    let packages =
+        metadata["packages"].as_array().ok_or_else(|| anyhow!("cargo metadata names no packages"))?;
     let manifest = packages
         .iter()
         .find(|package| package["name"] == "envoy-types")
@@ -57,20 +70,6 @@ pub fn to_json(resource: &Resource) -> Result<Value> {
         &SerializeOptions::new().skip_default_fields(true),
     );
     value.with_context(|| format!("{} as JSON", resource.key))
-}
-
-/// Resources as a JSON object for people: kind and name, then the message.
-///
-/// # Errors
-/// When one can't be decoded.
-pub fn to_text(resources: &[Resource]) -> Result<String> {
-    let mut all = serde_json::Map::new();
-    for resource in resources {
-        all.insert(resource.key.to_string(), sorted(to_json(resource)?));
-    }
-    let mut text = serde_json::to_string_pretty(&Value::Object(all)).context("writing JSON")?;
-    text.push('\n');
-    Ok(text)
 }
 
 /// The map fields with more than one entry that a resource has, in it and in
@@ -126,20 +125,9 @@ fn walk_value(value: &Dynamic, maps: &mut Vec<String>) -> Result<()> {
         Dynamic::Map(entries) => {
             let mut keys: Vec<&MapKey> = entries.keys().collect();
             keys.sort_by_key(|key| format!("{key:?}"));
-            keys.into_iter().try_for_each(|key| entries.get(key).map_or(Ok(()), |value| walk_value(value, maps)))
+            keys.into_iter()
+                .try_for_each(|key| entries.get(key).map_or(Ok(()), |value| walk_value(value, maps)))
         }
         _ => Ok(()),
-    }
-}
-
-fn sorted(value: Value) -> Value {
-    match value {
-        Value::Object(fields) => {
-            let mut fields: Vec<_> = fields.into_iter().map(|(name, value)| (name, sorted(value))).collect();
-            fields.sort_by(|one, other| one.0.cmp(&other.0));
-            Value::Object(fields.into_iter().collect())
-        }
-        Value::Array(values) => Value::Array(values.into_iter().map(sorted).collect()),
-        other => other,
     }
 }

@@ -26,7 +26,8 @@ pub fn find() -> Result<PathBuf> {
     let cache = std::env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache")));
-    let fetched = cache.map(|cache| cache.join(format!("osm/envoy-{VERSION}/envoy"))).filter(|path| path.is_file());
+    let fetched =
+        cache.map(|cache| cache.join(format!("osm/envoy-{VERSION}/envoy"))).filter(|path| path.is_file());
     match on_path.or(fetched) {
         Some(path) => Ok(path),
         None => bail!("Envoy {VERSION} is missing: run `cargo xtask envoy`"),

@@ -1,6 +1,10 @@
-//! What tests of the whole need: resources as readable JSON, and the verdict of
-//! a real Envoy on them.
+//! What tests of the whole need: scenarios and their goldens, resources as
+//! readable JSON, and the verdict of a real Envoy on them.
 
 pub mod descriptors;
 pub mod envoy;
+pub mod golden;
+pub mod ir_text;
+pub mod pem;
+pub mod scenario;
 pub mod validate;

@@ -54,7 +54,8 @@ impl Validator {
             .arg(file)
             .output()
             .with_context(|| format!("running {}", self.envoy.display()))?;
-        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let said =
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         let warned = said.contains("deprecated") || said.contains("[warning]");
         if !output.status.success() || warned {
             bail!("Envoy says of this configuration:\n{said}\n{text}");
@@ -69,7 +70,7 @@ fn static_config(resources: &[Resource]) -> Result<Value> {
     for resource in resources {
         by_name.insert((resource.key.kind, resource.key.name.to_string()), descriptors::to_json(resource)?);
     }
-    let mut all = |kind: ResourceKind| -> Result<Vec<Value>> {
+    let all = |kind: ResourceKind| -> Result<Vec<Value>> {
         let of_kind: Vec<Value> =
             by_name.iter().filter(|((of, _), _)| *of == kind).map(|(_, value)| value.clone()).collect();
         of_kind.into_iter().map(|value| inline(value, &by_name)).collect()

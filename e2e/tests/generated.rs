@@ -10,7 +10,7 @@ use osm_core::policy;
 use osm_core::snapshot::{MeshOptions, MeshSnapshot, SnapshotBuilder};
 use osm_core::source::SourceEvent;
 use osm_core::testing::{history, play, proxies};
-use osm_e2e::{descriptors, validate::Validator};
+use osm_e2e::{descriptors, pem::Pem, validate::Validator};
 use osm_xds::generate;
 use osm_xds::resource::{Resource, ResourceKey, ResourceKind, ResourceName};
 use proptest::strategy::{Strategy, ValueTree};
@@ -30,22 +30,16 @@ fn snapshot(objects: Vec<MeshObject>, permissive: bool) -> Arc<MeshSnapshot> {
     Arc::clone(builder.current())
 }
 
-struct Pem {
-    certificate: String,
-    key: String,
-}
+/// Random meshes whose proxies are looked at.
+const MESHES: usize = 300;
 
-fn certificate() -> Pem {
-    let made = rcgen::generate_simple_self_signed(vec!["test".to_owned()]).expect("a certificate can be made");
-    Pem { certificate: made.cert.pem(), key: made.signing_key.serialize_pem() }
-}
-
-/// The resources of every proxy in some random meshes, each set once.
-fn configurations(meshes: usize, pem: &Pem) -> Vec<Vec<Resource>> {
+/// The resources of proxies in random meshes. Only sets in which something is
+/// new are kept; together they have every resource that is generated at all.
+fn configurations(pem: &Pem) -> Vec<Vec<Resource>> {
     let mut runner = TestRunner::deterministic();
     let mut known = BTreeSet::new();
     let mut configurations = Vec::new();
-    for mesh in 0..meshes {
+    for mesh in 0..MESHES {
         let steps = history(120).new_tree(&mut runner).expect("a mesh").current();
         let snapshot = snapshot(play(&steps).1, mesh % 4 == 3);
         for proxy in proxies() {
@@ -58,7 +52,9 @@ fn configurations(meshes: usize, pem: &Pem) -> Vec<Vec<Resource>> {
                     resources.push(generate::validation_secret(service, &pem.certificate));
                 }
             }
-            if known.insert(resources.iter().map(|resource| resource.version).collect::<Vec<_>>()) {
+            let before = known.len();
+            known.extend(resources.iter().map(|resource| (resource.key.clone(), resource.version)));
+            if known.len() > before {
                 configurations.push(resources);
             }
         }
@@ -74,7 +70,7 @@ fn maps_with_entries_are_those_that_are_put_in_order() {
         "envoy.config.route.v3.Route.typed_per_filter_config",
     ]);
     let mut found = BTreeSet::new();
-    for resources in configurations(60, &certificate()) {
+    for resources in configurations(&Pem::throwaway().expect("a certificate")) {
         for resource in &resources {
             found.extend(descriptors::filled_maps(resource).expect("a resource can be decoded"));
         }
@@ -87,9 +83,9 @@ fn maps_with_entries_are_those_that_are_put_in_order() {
 #[ignore = "needs Envoy: run by `cargo xtask test`"]
 fn a_real_envoy_accepts_what_is_generated_for_meshes_of_all_shapes() {
     let validator = Validator::new().expect("an Envoy");
-    let configurations = configurations(40, &certificate());
+    let configurations = configurations(&Pem::throwaway().expect("a certificate"));
     assert!(configurations.len() > 40, "too few shapes: {}", configurations.len());
-    for resources in configurations.iter().rev().take(120) {
+    for resources in &configurations {
         validator.check(resources).expect("accepted");
     }
 }
@@ -98,13 +94,16 @@ fn a_real_envoy_accepts_what_is_generated_for_meshes_of_all_shapes() {
 #[ignore = "needs Envoy: run by `cargo xtask test`"]
 fn a_planted_fault_of_each_kind_is_refused_by_a_real_envoy() {
     let validator = Validator::new().expect("an Envoy");
-    let pem = certificate();
-    let configurations = configurations(40, &pem);
-    let rich = configurations.iter().max_by_key(|resources| resources.len()).expect("some configuration");
+    let pem = Pem::throwaway().expect("a certificate");
+    let configurations = configurations(&pem);
+    let in_use = |all: &[Resource], kind| all.iter().any(|one| one.key.kind == kind && refers(all, one));
+    let has_all = |all: &&Vec<Resource>| ResourceKind::ALL.into_iter().all(|kind| in_use(all, kind));
+    let rich = configurations.iter().find(has_all).expect("a configuration with resources of each kind");
     validator.check(rich).expect("accepted without the fault");
     for kind in ResourceKind::ALL {
         let mut resources = rich.clone();
-        let place = resources.iter().rposition(|resource| resource.key.kind == kind && refers(rich, resource));
+        let place =
+            resources.iter().rposition(|resource| resource.key.kind == kind && refers(rich, resource));
         let place = place.expect("a resource of each kind that is in use");
         resources[place] = broken(&resources[place]);
         let verdict = validator.check(&resources);
@@ -118,7 +117,8 @@ fn refers(all: &[Resource], resource: &Resource) -> bool {
         ResourceKind::Cluster | ResourceKind::Listener => true,
         ResourceKind::Secret => resource.key.name.as_str() == generate::names::TRUST_SECRET,
         ResourceKind::Endpoints => all.iter().any(|other| {
-            other.key == ResourceKey::new(ResourceKind::Cluster, ResourceName::new(resource.key.name.as_str()))
+            other.key
+                == ResourceKey::new(ResourceKind::Cluster, ResourceName::new(resource.key.name.as_str()))
         }),
         ResourceKind::Route => true,
     }

@@ -41,7 +41,8 @@ use crate::resource::{Resource, ResourceKey, ResourceKind, ResourceName};
 /// latter stays.
 #[must_use]
 pub fn proxy(ir: &ProxyIr) -> Vec<Resource> {
-    let ProxyIr { principal: _, inbound, outbound, upstreams, endpoints: places, refused: closed, egress } = ir;
+    let ProxyIr { principal: _, inbound, outbound, upstreams, endpoints: places, refused: closed, egress } =
+        ir;
     let mut resources = outbound_listener(egress);
     resources.extend(inbound_listener(inbound));
     resources.extend(inbound.iter().flat_map(|service| inbound_service(service)));

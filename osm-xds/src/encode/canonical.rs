@@ -98,8 +98,8 @@ impl<'a> Field<'a> {
 mod tests {
     use envoy_types::pb::envoy::config::rbac::v3::{Policy, Rbac};
     use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::{Rbac as HttpRbac, RbacPerRoute};
-    use prost::Message as _;
     use proptest::prelude::*;
+    use prost::Message as _;
 
     use super::*;
     use crate::encode::{Canonical, encode};

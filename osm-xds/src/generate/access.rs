@@ -46,8 +46,7 @@ pub(super) fn http(access: &Access<Vec<HttpRule>>) -> RbacPerRoute {
 
 /// The rules of a TCP service.
 pub(super) fn tcp(stat_prefix: &str, allowed: &[TcpRule]) -> Filter {
-    let policy_of =
-        |rule: &TcpRule| policy(vec![permit(Rule::Any(true))], principals(&rule.principals));
+    let policy_of = |rule: &TcpRule| policy(vec![permit(Rule::Any(true))], principals(&rule.principals));
     let filter = NetworkRbac {
         stat_prefix: stat_prefix.to_owned(),
         rules: Some(rules(named(allowed.iter().map(|rule| (&rule.name, policy_of(rule)))))),
@@ -104,7 +103,8 @@ fn whole(regex: &Arc<str>) -> MatchPattern {
 }
 
 fn principals(identities: &BTreeSet<Identity>) -> Vec<Principal> {
-    let one = |identity: &Identity| Authenticated { principal_name: Some(tls::exactly(identity.to_string())) };
+    let one =
+        |identity: &Identity| Authenticated { principal_name: Some(tls::exactly(identity.to_string())) };
     identities.iter().map(|identity| principal(Identifier::Authenticated(one(identity)))).collect()
 }
 

@@ -127,4 +127,3 @@ pub(super) fn http2_options() -> Http2ProtocolOptions {
 fn count(value: u32) -> Option<UInt32Value> {
     Some(UInt32Value { value })
 }
-

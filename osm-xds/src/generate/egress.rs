@@ -1,9 +1,9 @@
 //! The listener that takes every outgoing connection, and the way out.
 
+use super::listener::OUTBOUND_PORT;
 use envoy_types::pb::envoy::config::core::v3::TrafficDirection;
 use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3::tcp_proxy::ClusterSpecifier;
 use envoy_types::pb::google::protobuf::BoolValue;
-use super::listener::OUTBOUND_PORT;
 use osm_core::ir::Egress;
 
 use super::{cluster, cluster_key, listener, names, resource};

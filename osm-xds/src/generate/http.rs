@@ -96,9 +96,12 @@ fn manager(routes: &str) -> HttpConnectionManager {
 
 /// Takes off what only another proxy of this mesh could mean well.
 fn without_envoy_headers() -> TypedExtensionConfig {
-    let prefix =
-        StringMatcher { match_pattern: Some(MatchPattern::Prefix(ENVOY_HEADERS.to_owned())), ignore_case: true };
-    let mutation = Mutation { action: Some(Action::RemoveOnMatch(RemoveOnMatch { key_matcher: Some(prefix) })) };
+    let prefix = StringMatcher {
+        match_pattern: Some(MatchPattern::Prefix(ENVOY_HEADERS.to_owned())),
+        ignore_case: true,
+    };
+    let mutation =
+        Mutation { action: Some(Action::RemoveOnMatch(RemoveOnMatch { key_matcher: Some(prefix) })) };
     TypedExtensionConfig {
         name: "envoy.http.early_header_mutation.header_mutation".to_owned(),
         typed_config: Some(pack(&HeaderMutation { mutations: vec![mutation] })),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use super::listener::INBOUND_PORT;
 use envoy_types::pb::envoy::config::core::v3::TrafficDirection;
 use envoy_types::pb::envoy::config::listener::v3::{Filter, FilterChain, FilterChainMatch};
 use envoy_types::pb::envoy::config::route::v3::route_action::ClusterSpecifier;
@@ -10,7 +11,6 @@ use envoy_types::pb::envoy::config::route::v3::{Route, RouteConfiguration, Virtu
 use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3::tcp_proxy as tcp;
 use envoy_types::pb::google::protobuf::UInt32Value;
 use osm_core::diagnostic::Origin;
-use super::listener::INBOUND_PORT;
 use osm_core::ir::{Access, HttpRule, InboundAccess, InboundService, TcpRule};
 
 use super::outbound::{every_request, to_cluster};
@@ -54,7 +54,7 @@ pub fn inbound_listener(services: &[Arc<InboundService>]) -> Option<Resource> {
         message.filter_chains.push(listener::chain("inbound_nobody", Vec::new()));
     }
     let needs = served.iter().flat_map(|service| needs(service)).collect();
-    let origins = distinct(served.iter().flat_map(|service| origins(service)));
+    let origins = distinct(served.iter().flat_map(|service| listener_origins(service)));
     Some(resource(ResourceKind::Listener, names::INBOUND_LISTENER.to_owned(), &message, needs, origins))
 }
 
@@ -71,7 +71,10 @@ fn chain(service: &InboundService) -> Option<FilterChain> {
         }
         InboundAccess::Tcp(Access::These(rules)) => {
             // The handshake already refuses others; the filter counts by rule.
-            (vec![access::tcp(&name, rules), to_application(service, &name)], names::inbound_validation(service))
+            (
+                vec![access::tcp(&name, rules), to_application(service, &name)],
+                names::inbound_validation(service),
+            )
         }
     };
     let matches = FilterChainMatch {
@@ -114,8 +117,7 @@ fn route_configuration(
         ..Default::default()
     };
     let name = names::inbound_routes(service);
-    let message =
-        RouteConfiguration { name: name.clone(), virtual_hosts: vec![host], ..Default::default() };
+    let message = RouteConfiguration { name: name.clone(), virtual_hosts: vec![host], ..Default::default() };
     resource(ResourceKind::Route, name, &message, vec![local], distinct(origins(service)))
 }
 
@@ -133,13 +135,26 @@ fn needs(service: &InboundService) -> Vec<ResourceKey> {
     }
 }
 
+/// Who made the listener's chain for a service. Who may make which requests is
+/// no part of it: that is in the routes.
+fn listener_origins(service: &InboundService) -> Vec<Origin> {
+    match &service.access {
+        InboundAccess::Http(_) => vec![service.origin.clone()],
+        InboundAccess::Tcp(_) => origins(service),
+    }
+}
+
 /// Who made the service, and who decided on its access.
 fn origins(service: &InboundService) -> Vec<Origin> {
     let mut origins = vec![service.origin.clone()];
     match &service.access {
         InboundAccess::Http(Access::Everyone(origin) | Access::Nobody(origin))
-        | InboundAccess::Tcp(Access::Everyone(origin) | Access::Nobody(origin)) => origins.push(origin.clone()),
-        InboundAccess::Http(Access::These(rules)) => origins.extend(rules.iter().map(|rule| rule.origin.clone())),
+        | InboundAccess::Tcp(Access::Everyone(origin) | Access::Nobody(origin)) => {
+            origins.push(origin.clone())
+        }
+        InboundAccess::Http(Access::These(rules)) => {
+            origins.extend(rules.iter().map(|rule| rule.origin.clone()))
+        }
         InboundAccess::Tcp(Access::These(rules)) => {
             origins.extend(rules.iter().map(|rule: &TcpRule| rule.origin.clone()));
         }

@@ -67,7 +67,11 @@ fn route_configuration(
     let host = VirtualHost {
         name: names::outbound_virtual_host(name),
         domains: hostnames.iter().map(|host| host.to_string()).collect(),
-        routes: vec![Route { r#match: Some(every_request()), action: Some(action(route)), ..Default::default() }],
+        routes: vec![Route {
+            r#match: Some(every_request()),
+            action: Some(action(route)),
+            ..Default::default()
+        }],
         ..Default::default()
     };
     let message = RouteConfiguration {
@@ -149,6 +153,8 @@ fn clusters(route: &OutboundRoute) -> Vec<ResourceKey> {
 fn route_origin(route: &OutboundRoute) -> Option<Origin> {
     match route {
         OutboundRoute::Single(_) => None,
-        OutboundRoute::Weighted { origin, .. } | OutboundRoute::Unavailable { origin } => Some(origin.clone()),
+        OutboundRoute::Weighted { origin, .. } | OutboundRoute::Unavailable { origin } => {
+            Some(origin.clone())
+        }
     }
 }

@@ -17,8 +17,8 @@ use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::common_tls_c
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::subject_alt_name_matcher::SanType;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::tls_parameters::TlsProtocol;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
-    CertificateValidationContext, CommonTlsContext, DownstreamTlsContext, SdsSecretConfig, SubjectAltNameMatcher,
-    TlsParameters, UpstreamTlsContext,
+    CertificateValidationContext, CommonTlsContext, DownstreamTlsContext, SdsSecretConfig,
+    SubjectAltNameMatcher, TlsParameters, UpstreamTlsContext,
 };
 use envoy_types::pb::envoy::r#type::matcher::v3::StringMatcher;
 use envoy_types::pb::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
@@ -30,8 +30,10 @@ use crate::encode::pack;
 
 /// The side that dials: asks for `server_name` and accepts only `identities`.
 pub(super) fn upstream(server_name: &str, identities: &BTreeSet<Principal>) -> TransportSocket {
-    let names =
-        CertificateValidationContext { match_typed_subject_alt_names: sans(identities), ..Default::default() };
+    let names = CertificateValidationContext {
+        match_typed_subject_alt_names: sans(identities),
+        ..Default::default()
+    };
     let validation = CombinedCertificateValidationContext {
         default_validation_context: Some(names),
         validation_context_sds_secret_config: Some(secret(names::TRUST_SECRET)),
