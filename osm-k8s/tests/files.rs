@@ -111,7 +111,7 @@ async fn an_empty_file_counts_only_after_a_while() {
     write(&folder, "a.yaml", "");
     let start = tokio::time::Instant::now();
     assert_eq!(names(&next(&mut watch).await), "");
-    assert!(start.elapsed() >= osm_k8s::source::files::EMPTY_FILE_GRACE, "{:?}", start.elapsed());
+    assert!(start.elapsed() >= osm_k8s::source::files::WRITE_GRACE, "{:?}", start.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
@@ -120,7 +120,7 @@ async fn a_truncated_file_that_is_written_again_changes_only_what_changed() {
     let mut watch = FileSource::new(folder.path()).watch();
     next(&mut watch).await;
     write(&folder, "a.yaml", "");
-    let half_the_grace = osm_k8s::source::files::EMPTY_FILE_GRACE / 2;
+    let half_the_grace = osm_k8s::source::files::WRITE_GRACE / 2;
     assert!(tokio::time::timeout(half_the_grace, watch.next()).await.is_err(), "empty is not yet believed");
     write(&folder, "a.yaml", &account("b"));
     assert_eq!(names(&next(&mut watch).await), "b");

@@ -2,10 +2,11 @@
 //!
 //! A bad edit never takes anything away: a file with a document that does not
 //! parse keeps the objects that it provided before, until it is clean again.
-//! Reading, settling and watching are in `scan` and `watch`; what a change
-//! means is pure, in `store` and `diff`.
+//! Reading, reports, settling and watching are in `scan`, `reports` and `watch`;
+//! what a change means is pure, in `store` and `diff`.
 
 mod diff;
+mod reports;
 mod scan;
 mod store;
 mod watch;
@@ -22,7 +23,7 @@ use crate::manifest::{Conversion, Manifest, ManifestRef};
 
 pub use scan::{MAX_FILES, MAX_FOLDER_DEPTH};
 pub use store::{FileSet, FileText, ManifestStore};
-pub use watch::{EMPTY_FILE_GRACE, ManifestWatch, POLL_INTERVAL, SETTLE_TIME};
+pub use watch::{ManifestWatch, POLL_INTERVAL, POLL_SETTLE_TIME, SETTLE_TIME, WRITE_GRACE};
 
 /// All manifests of a file or folder at one moment.
 #[derive(Debug, Clone, Default, PartialEq)]

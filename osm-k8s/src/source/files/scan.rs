@@ -142,7 +142,8 @@ fn names(folder: &Path) -> std::io::Result<Vec<std::ffi::OsString>> {
     Ok(names)
 }
 
-fn is_manifest(path: &Path) -> bool {
+/// Whether a path is named like a manifest.
+pub(super) fn is_manifest(path: &Path) -> bool {
     let extension = path.extension().and_then(|text| text.to_str());
     extension.is_some_and(|text| EXTENSIONS.iter().any(|known| text.eq_ignore_ascii_case(known)))
 }
@@ -155,7 +156,8 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn shown(path: &Path) -> Arc<str> {
+/// A path as the user would name it.
+pub(super) fn shown(path: &Path) -> Arc<str> {
     path.to_string_lossy().into()
 }
 

@@ -39,7 +39,8 @@ pub enum FileText {
 ///
 /// A file is parsed again only when its content changed. A file with anything
 /// that does not read keeps the objects that it provided before and that are
-/// missing now; once it is clean, what is missing is gone.
+/// missing now; once it is clean, what is missing is gone. A file that is cut off
+/// within a line does not read, whatever is left of it.
 #[derive(Debug, Default)]
 pub struct ManifestStore {
     files: BTreeMap<Arc<str>, FileState>,
@@ -50,6 +51,8 @@ pub struct ManifestStore {
 #[derive(Debug)]
 struct FileState {
     text: FileText,
+    /// The last content that did not look half saved.
+    whole: Arc<[u8]>,
     /// What its documents say now, in order; an object may be there twice.
     found: Vec<(ManifestRef, Arc<Entry>)>,
     /// What it said before and could not be read again.
@@ -90,14 +93,8 @@ impl ManifestStore {
             is_complete: self.is_complete,
         };
         for (folder, reason) in &files.unreadable_folders {
-            let location = Location { file: folder.clone(), line: 0 };
             let message = format!("the folder can't be read ({reason}); what was known of it stays in force");
-            result.diagnostics.push(Diagnostic::in_file(
-                Severity::Error,
-                "unreadable-file",
-                location,
-                message,
-            ));
+            result.diagnostics.push(unreadable_file(folder, &message));
         }
         for state in self.files.values() {
             result.diagnostics.extend(state.diagnostics.iter().cloned());
@@ -118,24 +115,32 @@ impl ManifestStore {
 impl FileState {
     /// Reads a file, given what was known of it before.
     fn read(path: &Arc<str>, text: &FileText, old: Option<Self>) -> Self {
-        let mut state =
-            Self { text: text.clone(), found: Vec::new(), kept: BTreeMap::new(), diagnostics: Vec::new() };
-        let documents = match text {
-            FileText::Bytes(bytes) => document::read(bytes),
+        let whole = old.as_ref().map_or_else(|| Arc::from([]), |old| old.whole.clone());
+        let mut state = Self {
+            text: text.clone(),
+            whole,
+            found: Vec::new(),
+            kept: BTreeMap::new(),
+            diagnostics: Vec::new(),
+        };
+        let bytes = match text {
+            FileText::Bytes(bytes) if is_half_saved(&state.whole, bytes) => {
+                state.diagnostics.push(half_saved(path, bytes));
+                state.keep(old);
+                return state;
+            }
+            FileText::Bytes(bytes) => bytes,
             FileText::Unreadable(reason) => {
-                let location = Location { file: path.clone(), line: 0 };
-                let message =
-                    format!("the file can't be read ({reason}); what was known of it stays in force");
-                state.diagnostics.push(Diagnostic::in_file(
-                    Severity::Error,
-                    "unreadable-file",
-                    location,
-                    message,
+                state.diagnostics.push(unreadable_file(
+                    path,
+                    &format!("the file can't be read ({reason}); what was known of it stays in force"),
                 ));
                 state.keep(old);
                 return state;
             }
         };
+        state.whole = bytes.clone();
+        let documents = document::read(bytes);
         let is_clean = !documents.iter().any(|one| matches!(one.outcome, Outcome::Unreadable(_)));
         documents.into_iter().for_each(|one| state.take(path, one, old.as_ref()));
         if !is_clean {
@@ -216,6 +221,28 @@ impl Entry {
         }
         Self { manifest, location, facts }
     }
+}
+
+/// Whether a file stops within a line that it had before, and up to there is what
+/// it was: a save that was interrupted, and no edit. Even if it parses, what is
+/// cut off may have narrowed what stands before it.
+fn is_half_saved(before: &[u8], now: &[u8]) -> bool {
+    let is_break = |byte: &u8| matches!(byte, b'\n' | b'\r');
+    before.strip_prefix(now).and_then(<[u8]>::first).is_some_and(|next| !is_break(next))
+        && now.last().is_some_and(|last| !is_break(last))
+}
+
+fn half_saved(path: &Arc<str>, bytes: &[u8]) -> Diagnostic {
+    let line = bytes.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let location = Location { file: path.clone(), line: u32::try_from(line).unwrap_or(u32::MAX) };
+    let message = "the file stops in the middle of this line, as if it had been saved by half; what it said \
+                   before stays in force. Save it again; if it is meant so, end it with a line break";
+    Diagnostic::in_file(Severity::Error, "half-saved", location, message)
+}
+
+fn unreadable_file(path: &Arc<str>, message: &str) -> Diagnostic {
+    let location = Location { file: path.clone(), line: 0 };
+    Diagnostic::in_file(Severity::Error, "unreadable-file", location, message)
 }
 
 fn unreadable(path: &Arc<str>, problem: Problem) -> Diagnostic {

@@ -1,30 +1,32 @@
 //! When to look again, and when a file has settled.
 
-use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use notify::event::{AccessKind, AccessMode};
-use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
-use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Manifests;
+use super::reports::Reports;
 use super::scan::look;
 use super::store::{FileSet, FileText, ManifestStore};
 
-/// How long a file must look the same before it is read as it is.
-pub const SETTLE_TIME: Duration = Duration::from_millis(50);
+/// How long everything must look the same before a reported change is taken.
+/// A file that somebody still writes to is waited for longer, see [`WRITE_GRACE`].
+pub const SETTLE_TIME: Duration = Duration::from_millis(20);
 /// How often contents are compared where nothing was reported: some file
 /// systems report nothing.
 pub const POLL_INTERVAL: Duration = Duration::from_secs(5);
-/// How long a file that became empty counts as being written.
-pub const EMPTY_FILE_GRACE: Duration = Duration::from_secs(1);
+/// The settle time of a change that polling found: nobody reported whether the
+/// file is still being written.
+pub const POLL_SETTLE_TIME: Duration = Duration::from_millis(250);
+/// How long a file may be half written before it is taken as it is: one that
+/// became empty, and one that was written to and not closed.
+pub const WRITE_GRACE: Duration = Duration::from_secs(1);
 /// How many looks a change may take to settle; what still changes then stays as
 /// it was, and is looked at again.
-const MAX_LOOKS: usize = 20;
+const MAX_LOOKS: usize = 50;
 
 /// The manifests of a file or folder as they change.
 ///
@@ -37,34 +39,26 @@ pub struct ManifestWatch {
     /// The files as they were found last, and as they were taken.
     found: FileSet,
     taken: FileSet,
-    emptied: BTreeMap<Arc<str>, Instant>,
+    /// Files that may be half written, and since when.
+    held: BTreeMap<Arc<str>, Instant>,
     told: Option<Arc<Manifests>>,
     look_again: bool,
     looks: u64,
-    reports: Arc<Notify>,
-    watcher: Option<Watched>,
-}
-
-/// A watcher, and the folder that it was set on.
-#[derive(Debug)]
-struct Watched {
-    _watcher: RecommendedWatcher,
-    folder: (u64, u64),
+    reports: Reports,
 }
 
 impl ManifestWatch {
     pub(super) fn new(path: PathBuf) -> Self {
         Self {
+            reports: Reports::about(path.clone()),
             path,
             store: ManifestStore::default(),
             found: FileSet::default(),
             taken: FileSet::default(),
-            emptied: BTreeMap::new(),
+            held: BTreeMap::new(),
             told: None,
             look_again: true,
             looks: 0,
-            reports: Arc::new(Notify::new()),
-            watcher: None,
         }
     }
 
@@ -73,11 +67,11 @@ impl ManifestWatch {
     /// dropped at any time without losing a change.
     pub async fn next(&mut self) -> Arc<Manifests> {
         loop {
-            self.wait().await;
+            let settle_time = self.wait().await;
             // Stays so if this is dropped while it looks.
             self.look_again = true;
-            self.set_watcher();
-            let (taken, look_again) = self.settle().await;
+            self.reports.set();
+            let (taken, look_again) = self.settle(settle_time).await;
             self.look_again = look_again;
             if taken == self.taken && self.told.is_some() {
                 continue;
@@ -102,28 +96,29 @@ impl ManifestWatch {
         look(self.path.clone()).await
     }
 
-    /// Waits for a report, for the next poll, or until an empty file counts.
-    async fn wait(&self) {
+    /// Waits for a report, for the next poll, or until a half-written file
+    /// counts. Returns how long what is found then must look the same.
+    async fn wait(&self) -> Duration {
         if self.look_again {
-            return;
+            return SETTLE_TIME;
         }
         let now = Instant::now();
-        let grace = self.emptied.values().min().map(|since| *since + EMPTY_FILE_GRACE);
+        let grace = self.held.values().min().map(|since| *since + WRITE_GRACE);
         let until = grace.map_or(now + POLL_INTERVAL, |grace| grace.min(now + POLL_INTERVAL));
         tokio::select! {
-            () = self.reports.notified() => {}
-            () = sleep_until(until) => {}
+            () = self.reports.changed() => SETTLE_TIME,
+            () = sleep_until(until) => POLL_SETTLE_TIME,
         }
     }
 
     /// Looks until two looks are equal. Returns what is to be taken, and
     /// whether there is more to come.
-    async fn settle(&mut self) -> (FileSet, bool) {
+    async fn settle(&mut self, settle_time: Duration) -> (FileSet, bool) {
         let mut last = self.look().await;
         let mut is_settled = last == self.found && self.told.is_some();
         let mut looks = 0;
         while !is_settled && looks < MAX_LOOKS {
-            sleep(SETTLE_TIME).await;
+            sleep(settle_time).await;
             let next = self.look().await;
             looks += 1;
             is_settled = next == last;
@@ -131,46 +126,11 @@ impl ManifestWatch {
             last = if give_up { steady(&self.taken, &last, next) } else { next };
         }
         self.found = last;
-        let taken = hold_back(&self.taken, &self.found, &mut self.emptied, Instant::now());
+        let writing = self.reports.writing();
+        let taken = hold_back(&self.taken, &self.found, &writing, &mut self.held, Instant::now());
+        self.reports.wait_only_for(|path| self.held.contains_key(path));
         (taken, !is_settled)
     }
-
-    /// Sets a watcher on the folder, again if it is another folder by now.
-    /// Without one, polling finds every change, only later.
-    fn set_watcher(&mut self) {
-        let is_folder = self.path.is_dir();
-        let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let folder = if is_folder { self.path.as_path() } else { parent.unwrap_or(Path::new(".")) };
-        let identity = std::fs::metadata(folder).ok().map(|metadata| (metadata.dev(), metadata.ino()));
-        if identity.is_some() && identity == self.watcher.as_ref().map(|watched| watched.folder) {
-            return;
-        }
-        let mode = if is_folder { RecursiveMode::Recursive } else { RecursiveMode::NonRecursive };
-        self.watcher = identity.and_then(|identity| {
-            watcher(folder, mode, self.reports.clone())
-                .map(|watcher| Watched { _watcher: watcher, folder: identity })
-                .inspect_err(|error| {
-                    tracing::debug!(folder = %folder.display(), %error, "files are polled, watching failed");
-                })
-                .ok()
-        });
-    }
-}
-
-fn watcher(folder: &Path, mode: RecursiveMode, reports: Arc<Notify>) -> notify::Result<RecommendedWatcher> {
-    let report = move |event: notify::Result<notify::Event>| {
-        if event.map_or(true, |event| is_change(event.kind)) {
-            reports.notify_one();
-        }
-    };
-    let mut watcher = notify::recommended_watcher(report)?;
-    watcher.watch(folder, mode)?;
-    Ok(watcher)
-}
-
-/// Whether an event may mean other contents. Our own reading is none.
-fn is_change(kind: EventKind) -> bool {
-    !matches!(kind, EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write))
 }
 
 /// Of two looks that differ, what is sure: files that look the same in both.
@@ -192,26 +152,32 @@ fn steady(taken: &FileSet, before: &FileSet, mut now: FileSet) -> FileSet {
     now
 }
 
-/// Holds back files that became empty, for as long as they may be half written.
+/// Holds back files that may be half written, for as long as they may be: such
+/// that became empty, and such that somebody writes to.
 fn hold_back(
     taken: &FileSet,
     found: &FileSet,
-    emptied: &mut BTreeMap<Arc<str>, Instant>,
+    writing: &BTreeSet<Arc<str>>,
+    held: &mut BTreeMap<Arc<str>, Instant>,
     now: Instant,
 ) -> FileSet {
     let mut result = found.clone();
     let mut still = BTreeMap::new();
-    for (path, text) in &mut result.files {
-        let Some(before) = taken.files.get(path).filter(|before| is_blank(text) && !is_blank(before)) else {
+    for (path, text) in &found.files {
+        let before = taken.files.get(path);
+        let is_emptied = is_blank(text) && before.is_some_and(|before| !is_blank(before));
+        let is_suspect = before != Some(text) && (is_emptied || writing.contains(path));
+        let since = held.get(path).copied().unwrap_or(now);
+        if !is_suspect || now.duration_since(since) >= WRITE_GRACE {
             continue;
-        };
-        let since = emptied.get(path).copied().unwrap_or(now);
-        if now.duration_since(since) < EMPTY_FILE_GRACE {
-            still.insert(path.clone(), since);
-            *text = before.clone();
         }
+        still.insert(path.clone(), since);
+        match before {
+            Some(before) => result.files.insert(path.clone(), before.clone()),
+            None => result.files.remove(path),
+        };
     }
-    *emptied = still;
+    *held = still;
     result
 }
 
@@ -234,36 +200,47 @@ mod tests {
         }
     }
 
+    fn none() -> BTreeSet<Arc<str>> {
+        BTreeSet::new()
+    }
+
     #[test]
     fn a_file_that_became_empty_is_held_back_for_a_second() {
         let start = Instant::now();
-        let (taken, found) = (
-            set(&[("a", "x"), ("b", "x")]),
-            set(&[
-                (
-                    "a", " 
-",
-                ),
-                ("b", "y"),
-                ("c", ""),
-            ]),
-        );
-        let mut emptied = BTreeMap::new();
-        let held = set(&[("a", "x"), ("b", "y"), ("c", "")]);
-        assert_eq!(hold_back(&taken, &found, &mut emptied, start), held);
-        assert_eq!(hold_back(&held, &found, &mut emptied, start + EMPTY_FILE_GRACE / 2), held);
-        assert_eq!(hold_back(&held, &found, &mut emptied, start + EMPTY_FILE_GRACE), found);
-        assert!(emptied.is_empty());
+        let taken = set(&[("a", "x"), ("b", "x")]);
+        let found = set(&[("a", " \n"), ("b", "y"), ("c", "")]);
+        let held_back = set(&[("a", "x"), ("b", "y"), ("c", "")]);
+        let mut held = BTreeMap::new();
+        assert_eq!(hold_back(&taken, &found, &none(), &mut held, start), held_back);
+        assert_eq!(hold_back(&held_back, &found, &none(), &mut held, start + WRITE_GRACE / 2), held_back);
+        assert_eq!(hold_back(&held_back, &found, &none(), &mut held, start + WRITE_GRACE), found);
+        assert!(held.is_empty());
+    }
+
+    #[test]
+    fn a_file_that_is_being_written_is_held_back_until_it_is_closed_or_a_second_has_passed() {
+        let start = Instant::now();
+        let taken = set(&[("a", "x"), ("same", "x")]);
+        let found = set(&[("a", "y"), ("new", "y"), ("same", "x"), ("other", "y")]);
+        let writing: BTreeSet<Arc<str>> = ["a", "new", "same"].map(Arc::from).into();
+        let held_back = set(&[("a", "x"), ("same", "x"), ("other", "y")]);
+        let mut held = BTreeMap::new();
+        assert_eq!(hold_back(&taken, &found, &writing, &mut held, start), held_back);
+        assert_eq!(held.len(), 2);
+        let later = start + WRITE_GRACE / 2;
+        assert_eq!(hold_back(&held_back, &found, &none(), &mut held.clone(), later), found, "closed");
+        let much_later = start + WRITE_GRACE;
+        assert_eq!(hold_back(&held_back, &found, &writing, &mut held, much_later), found, "never closed");
     }
 
     #[test]
     fn a_file_that_is_written_again_starts_anew() {
         let start = Instant::now();
         let (full, empty) = (set(&[("a", "x")]), set(&[("a", "")]));
-        let mut emptied = BTreeMap::new();
-        hold_back(&full, &empty, &mut emptied, start);
-        hold_back(&full, &full, &mut emptied, start + EMPTY_FILE_GRACE / 2);
-        assert_eq!(hold_back(&full, &empty, &mut emptied, start + EMPTY_FILE_GRACE), full);
+        let mut held = BTreeMap::new();
+        hold_back(&full, &empty, &none(), &mut held, start);
+        hold_back(&full, &full, &none(), &mut held, start + WRITE_GRACE / 2);
+        assert_eq!(hold_back(&full, &empty, &none(), &mut held, start + WRITE_GRACE), full);
     }
 
     #[test]
@@ -273,13 +250,5 @@ mod tests {
         let now = set(&[("moving", "2"), ("same", "new"), ("fresh", "2")]);
         let want = set(&[("moving", "old"), ("gone", "old"), ("same", "new")]);
         assert_eq!(steady(&taken, &before, now), want);
-    }
-
-    #[test]
-    fn reading_a_file_is_no_change_of_it() {
-        assert!(!is_change(EventKind::Access(AccessKind::Open(AccessMode::Any))));
-        assert!(!is_change(EventKind::Access(AccessKind::Read)));
-        assert!(is_change(EventKind::Access(AccessKind::Close(AccessMode::Write))));
-        assert!(is_change(EventKind::Any));
     }
 }

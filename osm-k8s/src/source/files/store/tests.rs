@@ -5,7 +5,7 @@ use super::*;
 const A: &str = "{apiVersion: v1, kind: ServiceAccount, metadata: {name: a}}";
 const B: &str = "{apiVersion: v1, kind: ServiceAccount, metadata: {name: b}}";
 const C: &str = "{apiVersion: v1, kind: ServiceAccount, metadata: {name: c}}";
-const BROKEN: &str = "{apiVersion: v1, kind: ServiceAccount, metadata: {nam";
+const BROKEN: &str = "{apiVersion: v1, kind: ServiceAccount, metadata: [nam";
 const UNKNOWN_FIELD: &str =
     "{apiVersion: specs.smi-spec.io/v1alpha4, kind: TCPRoute, metadata: {name: a}, spec: {port: 1}}";
 
@@ -151,4 +151,54 @@ fn findings_about_one_file_are_bounded_and_errors_come_first() {
     assert_eq!(now.diagnostics.len(), MAX_FINDINGS_PER_FILE + 1);
     assert_eq!(now.diagnostics[0].code, "bad-document");
     assert!(now.diagnostics.last().expect("the count").message.starts_with("11 more"));
+}
+
+/// Two objects of which the second allows more the less is left of it.
+const ROUTE: &str = "apiVersion: v1
+kind: ServiceAccount
+metadata: {name: a}
+---
+apiVersion: specs.smi-spec.io/v1alpha4
+kind: TCPRoute
+metadata: {name: r}
+spec:
+  matches:
+    ports: [8080]
+";
+
+#[test]
+fn a_file_that_is_cut_within_a_line_says_what_it_said_before() {
+    let text = |text: &str| FileSet {
+        files: [("a.yaml".into(), FileText::Bytes(text.as_bytes().into()))].into(),
+        is_root_readable: true,
+        ..FileSet::default()
+    };
+    for cut in 0..ROUTE.len() {
+        let mut store = ManifestStore::default();
+        let before = store.update(&text(ROUTE));
+        let now = store.update(&text(&ROUTE[..cut]));
+        if cut == 0 || ROUTE[..cut].ends_with('\n') || ROUTE[cut..].starts_with('\n') {
+            // Between lines it is an edit like any other.
+            assert!(!codes(&now).contains(&"half-saved"), "cut at {cut}");
+            continue;
+        }
+        assert_eq!(before.entries, now.entries, "cut at {cut}");
+        assert_eq!(codes(&now), ["half-saved"], "cut at {cut}");
+        let line = u32::try_from(ROUTE[..cut].lines().count()).expect("few lines");
+        assert_eq!(now.diagnostics[0].location.as_ref().expect("a place").line, line);
+        // A second save that again stops halfway is measured by the last whole one.
+        let now = store.update(&text(&ROUTE[..ROUTE.len() - 3]));
+        assert_eq!((names(&now).as_str(), codes(&now)), ("a r", vec!["half-saved"]), "cut at {cut}");
+        let now = store.update(&text(ROUTE));
+        assert_eq!((&now.entries, codes(&now)), (&before.entries, vec![]), "cut at {cut}");
+    }
+}
+
+#[test]
+fn a_file_whose_end_was_edited_is_not_half_saved() {
+    let before = b"a: 1\nb: 22\n";
+    for now in [&b"a: 1\n"[..], b"a: 1\nb: 2\n", b"a: 1", b"", b"a: 1\nb: 22\nc: 3", b"a: 1\nb: 22"] {
+        assert!(!is_half_saved(before, now), "{}", String::from_utf8_lossy(now));
+    }
+    assert!(is_half_saved(before, b"a: 1\nb: 2"));
 }
