@@ -34,7 +34,8 @@ use osm_core::name::{Kind, NamespaceName, ObjectName, ObjectRef};
 use serde::Deserialize;
 
 pub use container::{
-    Container, ContainerPort, EnvVar, ExecAction, FieldRef, HttpGetAction, Probe, TcpSocketAction, ValueFrom,
+    Container, ContainerPort, EnvVar, ExecAction, FieldRef, GrpcAction, HttpGetAction, HttpHeader, Probe,
+    TcpSocketAction, ValueFrom,
 };
 pub use conversion::Conversion;
 pub use deployment::{Deployment, DeploymentSpec};

@@ -52,7 +52,7 @@ pub(super) fn chunks(bytes: &[u8]) -> Result<Vec<Result<Chunk<'_>, Problem>>, Pr
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut chunks = Vec::new();
-    for chunk in raw(text) {
+    for chunk in raw(text).into_iter().flat_map(json_values) {
         if chunks.len() == MAX_DOCUMENTS {
             let message = format!("only the first {MAX_DOCUMENTS} documents of a file are read; split it");
             chunks.push(Err(problem("too-many-documents", chunk.line, message)));
@@ -132,6 +132,37 @@ fn raw(text: &str) -> Vec<Chunk<'_>> {
     }
     chunks.extend(content.map(|line| Chunk { text: &text[begin..], start, line }));
     chunks
+}
+
+/// The values of a chunk that is JSON, one after another without markers. What is
+/// no JSON, or the rest of which is none, stays as it is.
+fn json_values(chunk: Chunk<'_>) -> Vec<Chunk<'_>> {
+    if !chunk.text.starts_with(|c: char| c == '{' || c.is_ascii_whitespace()) {
+        return vec![chunk];
+    }
+    let mut values = serde_json::Deserializer::from_str(chunk.text).into_iter::<serde::de::IgnoredAny>();
+    let mut chunks = Vec::new();
+    let (mut begin, mut start) = (0, chunk.start);
+    while let Some(Ok(_)) = values.next() {
+        let end = values.byte_offset();
+        if chunk.text[end..].trim().is_empty() || chunks.len() > MAX_DOCUMENTS {
+            break;
+        }
+        chunks.push(content_of(&chunk.text[begin..end], start));
+        start = start.saturating_add(breaks(&chunk.text[begin..end]));
+        begin = end;
+    }
+    chunks.push(content_of(&chunk.text[begin..], start));
+    chunks
+}
+
+fn content_of(text: &str, start: u32) -> Chunk<'_> {
+    let blank = text.len() - text.trim_start().len();
+    Chunk { text, start, line: start.saturating_add(breaks(&text[..blank])) }
+}
+
+fn breaks(text: &str) -> u32 {
+    u32::try_from(text.bytes().filter(|byte| *byte == b'\n').count()).unwrap_or(u32::MAX)
 }
 
 /// What follows a document marker, if the line is one.

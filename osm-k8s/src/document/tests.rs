@@ -68,6 +68,23 @@ fn json_is_read_like_yaml_with_tabs_and_escapes() {
 }
 
 #[test]
+fn json_objects_one_after_another_are_documents_and_a_broken_one_stands_alone() {
+    let one = |name: &str| {
+        format!(
+            "{{\"apiVersion\": \"v1\", \"kind\": \"ServiceAccount\",\n\"metadata\": {{\"name\": \"{name}\"}}}}"
+        )
+    };
+    let account = |line, name| (line, format!("ServiceAccount default/{name}"));
+    let lines = format!("\n{}\n\n{}{}\n", one("a"), one("b"), one("c"));
+    assert_eq!(summary(lines.as_bytes()), [account(2, "a"), account(5, "b"), account(6, "c")]);
+    let broken = format!("{}\n{}\n{{\"kind\": [\n", one("a"), one("b"));
+    assert_eq!(
+        summary(broken.as_bytes()),
+        [account(1, "a"), account(3, "b"), (5, "bad-document at 5 ".to_owned())]
+    );
+}
+
+#[test]
 fn the_items_of_a_list_are_objects_with_their_own_lines() {
     let text = "apiVersion: v1
 kind: List

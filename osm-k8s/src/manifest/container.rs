@@ -30,9 +30,31 @@ pub struct Container {
     /// The ports that it declares.
     #[serde(default, deserialize_with = "field::nullable")]
     pub ports: Vec<ContainerPort>,
-    /// When it can serve; `None` as soon as it runs.
+    /// When it has started, before which the other probes wait; `None` as soon as it runs.
+    #[serde(default)]
+    pub startup_probe: Option<Probe>,
+    /// When it can serve; `None` as soon as it has started.
     #[serde(default)]
     pub readiness_probe: Option<Probe>,
+    /// Whether it still works, else it is restarted; `None` as long as it runs.
+    #[serde(default)]
+    pub liveness_probe: Option<Probe>,
+}
+
+impl Container {
+    /// The number of the port that an action means: itself, or that of the
+    /// container's port of this name.
+    #[must_use]
+    pub fn port_number(&self, port: &IntOrString) -> Option<NonZeroU16> {
+        match port {
+            IntOrString::Number(number) => Some(*number),
+            IntOrString::Name(name) => self
+                .ports
+                .iter()
+                .find(|declared| declared.name == *name)
+                .map(|declared| declared.container_port),
+        }
+    }
 }
 
 /// A port that a container declares.
@@ -94,6 +116,9 @@ pub struct Probe {
     /// Succeeds when this program ends with 0.
     #[serde(default)]
     pub exec: Option<ExecAction>,
+    /// Succeeds when gRPC's health service says that it serves.
+    #[serde(default)]
+    pub grpc: Option<GrpcAction>,
     /// The time before the first probe.
     #[serde(default, deserialize_with = "field::nullable")]
     pub initial_delay_seconds: u32,
@@ -152,6 +177,19 @@ pub struct HttpGetAction {
     /// The host to connect to; `None` is the pod.
     #[serde(default)]
     pub host: Option<String>,
+    /// Headers of the request, in the order of the manifest.
+    #[serde(default, deserialize_with = "field::nullable")]
+    pub http_headers: Vec<HttpHeader>,
+}
+
+/// A header of a probe's request.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct HttpHeader {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    #[serde(default, deserialize_with = "field::nullable")]
+    pub value: String,
 }
 
 /// A connection of a probe.
@@ -167,4 +205,14 @@ pub struct ExecAction {
     /// The program and its arguments; no shell is involved.
     #[serde(default, deserialize_with = "field::nullable")]
     pub command: Vec<String>,
+}
+
+/// A question to gRPC's health service (`grpc.health.v1.Health/Check`).
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct GrpcAction {
+    /// The port.
+    pub port: NonZeroU16,
+    /// The service that is asked about; empty asks about the whole server.
+    #[serde(default, deserialize_with = "field::nullable")]
+    pub service: String,
 }

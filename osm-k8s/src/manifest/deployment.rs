@@ -51,8 +51,10 @@ impl Deployment {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU16;
+
     use crate::manifest::testing::read;
-    use crate::manifest::{Deployment, IntOrString, Manifest};
+    use crate::manifest::{Deployment, IntOrString, Manifest, Probe};
 
     const TEXT: &str = "
 apiVersion: apps/v1
@@ -63,9 +65,10 @@ spec:
   strategy: {type: Recreate}
   selector: {matchLabels: {app: store}}
   template:
-    metadata: {labels: {app: store}}
+    metadata: {labels: {app: store}, annotations: {openservicemesh.io/outbound-port-exclusion-list: '25'}}
     spec:
       serviceAccountName: store
+      terminationGracePeriodSeconds: 5
       containers:
       - name: app
         image: store:1
@@ -74,9 +77,13 @@ spec:
         workingDir: /srv
         env:
         - {name: A, value: '$(B) ${C}'}
-        - {name: IP, valueFrom: {fieldRef: {fieldPath: status.podIP}}}
+        - {name: IP, valueFrom: {fieldRef: {apiVersion: v1, fieldPath: status.podIP}}}
+        - {name: SECRET, valueFrom: {secretKeyRef: {name: x, key: y}}}
         ports: [{containerPort: 8080, name: web}]
-        readinessProbe: {httpGet: {path: /ready, port: web}, periodSeconds: 2}
+        startupProbe: {exec: {command: [./started, -v]}, failureThreshold: 30, initialDelaySeconds: 1}
+        readinessProbe: {httpGet: {path: /ready, port: web, httpHeaders: [{name: X, value: y}]}, periodSeconds: 2}
+        livenessProbe: {tcpSocket: {port: 8080}, successThreshold: null, timeoutSeconds: 7}
+        resources: {limits: {cpu: 1}}
 ";
 
     fn deployment(text: &str) -> Deployment {
@@ -95,6 +102,9 @@ spec:
             .pod_template()
             .pod("shop".parse().expect("a namespace"), "store-0".parse().expect("a name"));
         assert_eq!(pod.metadata.labels["app"], "store");
+        assert_eq!(pod.metadata.annotations.len(), 1);
+        assert_eq!(pod.spec.service_account().as_str(), "store");
+        assert_eq!(pod.spec.termination_grace_period_seconds, Some(5));
         assert_eq!(Manifest::from(pod).reference().to_string(), "Pod shop/store-0");
     }
 
@@ -110,9 +120,28 @@ spec:
         assert_eq!(container.env[0].value.as_deref(), Some("$(B) ${C}"));
         let from = container.env[1].value_from.as_ref().and_then(|from| from.field_ref.as_ref());
         assert_eq!(from.expect("a field").field_path, "status.podIP");
-        let probe = container.readiness_probe.as_ref().expect("a probe");
-        assert_eq!((probe.period(), probe.timeout(), probe.successes(), probe.failures()), (2, 1, 1, 3));
-        assert_eq!(probe.http_get.as_ref().expect("HTTP").port, IntOrString::Name("web".to_owned()));
+        let from = container.env[2].value_from.as_ref().expect("a source");
+        assert_eq!(from.field_ref, None, "a Secret is not read");
+    }
+
+    #[test]
+    fn each_probe_of_a_container_is_kept() {
+        let deployment = deployment(TEXT);
+        let container = &deployment.pod_template().spec.containers[0];
+        let times = |probe: &Probe| (probe.period(), probe.timeout(), probe.successes(), probe.failures());
+        let ready = container.readiness_probe.as_ref().expect("a probe");
+        assert_eq!(times(ready), (2, 1, 1, 3));
+        let request = ready.http_get.as_ref().expect("HTTP");
+        assert_eq!((request.path.as_str(), request.http_headers[0].name.as_str()), ("/ready", "X"));
+        assert_eq!(container.port_number(&request.port).map(NonZeroU16::get), Some(8080));
+        assert_eq!(container.port_number(&IntOrString::Name("other".to_owned())), None);
+        let started = container.startup_probe.as_ref().expect("a probe");
+        assert_eq!((times(started), started.initial_delay_seconds), ((10, 1, 1, 30), 1));
+        assert_eq!(started.exec.as_ref().expect("a program").command, ["./started", "-v"]);
+        let alive = container.liveness_probe.as_ref().expect("a probe");
+        assert_eq!(times(alive), (10, 7, 1, 3));
+        let port = &alive.tcp_socket.as_ref().expect("a connection").port;
+        assert_eq!(*port, IntOrString::Number(NonZeroU16::new(8080).expect("not 0")));
     }
 
     #[test]

@@ -44,6 +44,10 @@ pub struct PodSpec {
     /// Containers that run before the others, or beside them from the start.
     #[serde(default, deserialize_with = "field::nullable")]
     pub init_containers: Vec<Container>,
+    /// How long its containers get to end after they were asked to, in seconds;
+    /// `None` is 30.
+    #[serde(default)]
+    pub termination_grace_period_seconds: Option<u32>,
     /// Whether it shares the network of its node.
     #[serde(default, deserialize_with = "field::nullable")]
     pub host_network: bool,

@@ -133,7 +133,7 @@ fn facts_and_findings_have_the_place_of_their_object() {
 apiVersion: access.smi-spec.io/v1alpha3
 kind: TrafficTarget
 metadata: {name: t, namespace: shop}
-spec: {destination: {kind: ServiceAccount, name: a, namespace: shop}, sources: [], rules: []}";
+spec: {destination: {kind: ServiceAccount, name: a, namespace: shop}, sources: [{kind: Group, name: g}], rules: [{kind: TCPRoute, name: r, matches: [x]}]}";
     let now = ManifestStore::default().update(&files(&[("a.yaml", &[A, target])]));
     let entry = now.entries.values().find(|entry| entry.location.line == 4).expect("the target");
     let place = Some(entry.location.clone());
