@@ -7,11 +7,13 @@
 
 mod builder;
 mod change;
+mod dirty;
 mod facts;
 mod index;
 mod link_service;
 mod link_split;
 mod link_target;
+mod update;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

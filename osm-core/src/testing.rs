@@ -1,9 +1,13 @@
-//! Random meshes for property tests (feature `test-util`).
+//! What tests of this and other crates share (feature `test-util`): random
+//! meshes, a regular one of any size, checks of the invariants, and the
+//! conformance kit for sources.
 //!
-//! The universe is small on purpose, so that random objects meet: two
-//! namespaces in the mesh and one outside it, four accounts, four services.
+//! The universe of the random meshes is small on purpose, so that random objects
+//! meet: two namespaces in the mesh and one outside it, four accounts, four services.
 
+mod conformance;
 mod fleet;
+pub mod invariant;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -13,6 +17,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
+pub use conformance::{SourceCheck, SourceStep, source_conformance};
 pub use fleet::Fleet;
 
 use crate::identity::{ProxyId, ServiceIdentity};
@@ -250,9 +255,15 @@ pub fn history(length: usize) -> impl Strategy<Value = Vec<Step>> {
 pub fn play(history: &[Step]) -> (Vec<SourceEvent>, Vec<MeshObject>) {
     let mut objects: Vec<(ObjectRef, MeshObject)> = Vec::new();
     let mut events = Vec::new();
-    let apply = |objects: &mut Vec<(ObjectRef, MeshObject)>, object: MeshObject| {
+    let apply = |objects: &mut Vec<(ObjectRef, MeshObject)>, mut object: MeshObject| {
         let name = object.object_ref();
-        objects.retain(|(other, _)| *other != name);
+        if let Some(at) = objects.iter().position(|(other, _)| *other == name) {
+            // As in an API server, an object that is other than before has the next generation.
+            let (_, old) = objects.remove(at);
+            let generation = old.meta().generation;
+            object.meta_mut().generation = generation;
+            object.meta_mut().generation = generation + i64::from(object != old);
+        }
         objects.push((name, object.clone()));
         SourceEvent::apply(object)
     };

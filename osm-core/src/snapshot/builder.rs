@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::change::ChangeSet;
-use super::facts::{Dirty, Facts};
-use super::link_service::LinkedService;
-use super::link_target::LinkedTarget;
-use super::{MeshOptions, MeshSnapshot, SharedMap, link_service, link_split, link_target};
+use super::dirty::Dirty;
+use super::facts::Facts;
+use super::update::{
+    finding_of, old_target, replace_target, set_findings, update_members, update_reach, update_set,
+};
+use super::{MeshOptions, MeshSnapshot, link_service, link_split, link_target};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::identity::ServiceIdentity;
 use crate::model::{MeshConfig, Workload};
@@ -360,127 +362,4 @@ impl SnapshotBuilder {
             set_findings(&mut next.diagnostics, object, Vec::new(), change);
         }
     }
-}
-
-fn finding_of(
-    kind: Kind,
-    name: &QualifiedName,
-    severity: Severity,
-    code: &'static str,
-    message: String,
-) -> Diagnostic {
-    Diagnostic::new(severity, code, ObjectRef::namespaced(kind, name), message)
-}
-
-fn set_findings(
-    all: &mut SharedMap<ObjectRef, Arc<[Diagnostic]>>,
-    object: ObjectRef,
-    found: Vec<Diagnostic>,
-    change: &mut ChangeSet,
-) {
-    if all.get(&object).map_or(&[][..], |old| old) == found {
-        return;
-    }
-    change.diagnostics = true;
-    if found.is_empty() {
-        all.remove_mut(&object);
-    } else {
-        all.insert_mut(object, found.into());
-    }
-}
-
-/// Adds or removes one value of a shared map of sets; empty sets are not kept.
-fn update_set<K: Ord + Clone, V: Ord + Clone>(
-    map: &mut SharedMap<K, Arc<BTreeSet<V>>>,
-    key: K,
-    value: &V,
-    present: bool,
-) {
-    let mut set = map.get(&key).map(|set| BTreeSet::clone(set)).unwrap_or_default();
-    let changed = if present { set.insert(value.clone()) } else { set.remove(value) };
-    if !changed {
-        return;
-    }
-    if set.is_empty() {
-        map.remove_mut(&key);
-    } else {
-        map.insert_mut(key, Arc::new(set));
-    }
-}
-
-/// Keeps the indexes from workloads and identities to services right.
-fn update_members(
-    next: &mut MeshSnapshot,
-    change: &mut ChangeSet,
-    service: &ServiceName,
-    old: Option<&LinkedService>,
-    new: Option<&LinkedService>,
-) {
-    let none = BTreeMap::new();
-    let (before, after) = (old.map_or(&none, |s| &s.members), new.map_or(&none, |s| &s.members));
-    let same_ports = match (old, new) {
-        (Some(old), Some(new)) => {
-            let protocols =
-                |s: &LinkedService| s.ports.iter().map(|(n, p)| (*n, p.protocol)).collect::<Vec<_>>();
-            protocols(old) == protocols(new)
-        }
-        _ => false,
-    };
-    for member in before.keys().chain(after.keys()).collect::<BTreeSet<_>>() {
-        if same_ports && before.get(member) == after.get(member) {
-            continue;
-        }
-        update_set(&mut next.memberships, member.clone(), service, after.contains_key(member));
-        if let Some(proxy) = next.workloads.get(member).and_then(|workload| workload.proxy.as_ref()) {
-            change.proxies.insert(proxy.clone());
-        }
-    }
-    let none = BTreeSet::new();
-    let (before, after) = (old.map_or(&none, |s| &s.identities), new.map_or(&none, |s| &s.identities));
-    for identity in before.symmetric_difference(after) {
-        update_set(&mut next.served_by, identity.clone(), service, after.contains(identity));
-    }
-}
-
-fn old_target(next: &MeshSnapshot, name: &QualifiedName) -> Option<Arc<LinkedTarget>> {
-    let destination = next.target_destinations.get(name)?;
-    next.targets_to(destination).iter().find(|target| target.name == *name).cloned()
-}
-
-/// Puts a target into the list of its destination, or takes it out.
-fn replace_target(
-    next: &mut MeshSnapshot,
-    destination: &ServiceIdentity,
-    name: &QualifiedName,
-    target: Option<&Arc<LinkedTarget>>,
-) {
-    let mut targets: Vec<Arc<LinkedTarget>> = next.targets_to(destination).to_vec();
-    targets.retain(|has| has.name != *name);
-    if let Some(target) = target {
-        let at = targets.partition_point(|has| has.name < *name);
-        targets.insert(at, Arc::clone(target));
-        next.target_destinations.insert_mut(name.clone(), destination.clone());
-    } else if next.target_destinations.get(name) == Some(destination) {
-        next.target_destinations.remove_mut(name);
-    }
-    if targets.is_empty() {
-        next.targets_to.remove_mut(destination);
-    } else {
-        next.targets_to.insert_mut(destination.clone(), Arc::new(targets));
-    }
-}
-
-/// Notes whether any target still lets `source` reach `destination`.
-fn update_reach(
-    next: &mut MeshSnapshot,
-    change: &mut ChangeSet,
-    source: &ServiceIdentity,
-    destination: &ServiceIdentity,
-) {
-    let reaches = next.targets_to(destination).iter().any(|target| target.sources.contains(source));
-    if reaches == next.reaches(source, destination) {
-        return;
-    }
-    update_set(&mut next.reach_of, source.clone(), destination, reaches);
-    change.reach_of.insert(source.clone());
 }

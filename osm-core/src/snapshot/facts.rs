@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::dirty::Dirty;
 use super::in_namespace;
 use super::index::Index;
 use crate::identity::ServiceIdentity;
@@ -18,30 +19,6 @@ use crate::name::{Kind, NamespaceName, ObjectRef, QualifiedName, ServiceName};
 
 /// One label of a namespace's objects.
 type Label = (NamespaceName, String, String);
-
-/// What has to be linked anew.
-#[derive(Debug, Default)]
-pub(crate) struct Dirty {
-    pub(crate) config: bool,
-    pub(crate) namespaces: BTreeSet<NamespaceName>,
-    pub(crate) services: BTreeSet<ServiceName>,
-    pub(crate) workloads: BTreeSet<QualifiedName>,
-    pub(crate) targets: BTreeSet<QualifiedName>,
-    pub(crate) split_roots: BTreeSet<ServiceName>,
-}
-
-impl Dirty {
-    /// Whether there is nothing to link.
-    pub(crate) fn is_empty(&self) -> bool {
-        let Self { config, namespaces, services, workloads, targets, split_roots } = self;
-        !config
-            && namespaces.is_empty()
-            && services.is_empty()
-            && workloads.is_empty()
-            && targets.is_empty()
-            && split_roots.is_empty()
-    }
-}
 
 /// All facts, by kind and name, with the indexes that answer "who cares?".
 #[derive(Debug, Default)]

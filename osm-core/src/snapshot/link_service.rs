@@ -74,6 +74,10 @@ pub(super) fn link(facts: &Facts, service: &Service) -> (LinkedService, Vec<Diag
         linked.members.insert(workload.name.clone(), targets.collect());
         linked.identities.insert(workload.identity());
     }
+    check_shared_targets(&ports, &mut findings);
+    if slices.is_empty() {
+        check_named_targets(&ports, &selected, &mut findings);
+    }
     for (port, (written, protocol)) in &ports {
         let mut endpoints = BTreeMap::new();
         if slices.is_empty() {
@@ -131,17 +135,21 @@ fn own_addresses(facts: &Facts, service: &Service, findings: &mut Findings) -> V
     own.into_iter().collect()
 }
 
-/// The ports that the mesh can carry, by number; the first of a number counts.
-fn carried_ports<'a>(
-    service: &'a Service,
-    findings: &mut Findings,
-) -> BTreeMap<NonZeroU16, (&'a ServicePort, Protocol)> {
+/// Ports as they are written, by number, with what is spoken there.
+type WrittenPorts<'a> = BTreeMap<NonZeroU16, (&'a ServicePort, Protocol)>;
+
+/// The ports that the mesh can carry; the first of a number counts.
+fn carried_ports<'a>(service: &'a Service, findings: &mut Findings) -> WrittenPorts<'a> {
     let mut ports = BTreeMap::new();
     for (index, port) in service.ports.iter().enumerate() {
         match port.protocol() {
-            Ok(protocol) => {
-                ports.entry(port.port).or_insert((port, protocol));
-            }
+            Ok(_) if ports.contains_key(&port.port) => findings.add(
+                Severity::Error,
+                "duplicate-port",
+                format!("spec.ports[{index}]"),
+                format!("port {} stands here a second time; the first one counts", port.port),
+            ),
+            Ok(protocol) => drop(ports.insert(port.port, (port, protocol))),
             Err(error) => findings.add(
                 Severity::Warning,
                 "unsupported-protocol",
@@ -151,6 +159,38 @@ fn carried_ports<'a>(
         }
     }
     ports
+}
+
+/// Says where ports lead to one port of the workload, but not in one protocol.
+fn check_shared_targets(ports: &WrittenPorts<'_>, findings: &mut Findings) {
+    for (number, (port, protocol)) in ports {
+        let mut lower = ports.range(..*number);
+        let Some((first, (_, spoken))) = lower.find(|(_, (other, _))| other.target == port.target) else {
+            continue;
+        };
+        if spoken != protocol {
+            let message = format!(
+                "port {number} ({protocol}) leads to the same port of the pods as port {first} ({spoken}), where only \
+                 {spoken} is served; give it a target port of its own"
+            );
+            findings.add(Severity::Warning, "mixed-protocols", "spec.ports".to_owned(), message);
+        }
+    }
+}
+
+/// Says where selected workloads do not declare the port that a service port names.
+fn check_named_targets(ports: &WrittenPorts<'_>, selected: &[&Workload], findings: &mut Findings) {
+    for (number, (port, _)) in ports {
+        let TargetPort::Name(name) = &port.target else { continue };
+        let without = selected.iter().filter(|workload| target_on(workload, port).is_none()).count();
+        if without > 0 {
+            let message = format!(
+                "{without} of {} selected pods declare no port named `{name}`; they do not serve port {number}",
+                selected.len()
+            );
+            findings.add(Severity::Warning, "target-port-unknown", "spec.ports".to_owned(), message);
+        }
+    }
 }
 
 /// The port of a workload that a service port leads to.

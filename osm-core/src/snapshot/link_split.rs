@@ -64,12 +64,22 @@ fn check(facts: &Facts, split: &TrafficSplit, find: &mut impl FnMut(Severity, &'
             continue;
         };
         for port in &root.ports {
-            if !service.ports.iter().any(|has| has.port == port.port) {
+            let Some(own) = service.ports.iter().find(|has| has.port == port.port) else {
                 let message = format!(
                     "the backend Service {} has no port {} as the root has; it gets none of that port's traffic",
                     backend.service, port.port
                 );
                 find(Severity::Warning, "split-to-nowhere", &field, message);
+                continue;
+            };
+            if let (Ok(spoken), Ok(served)) = (port.protocol(), own.protocol())
+                && spoken != served
+            {
+                let message = format!(
+                    "the root speaks {spoken} on port {} and the backend Service {} {served}; make them the same",
+                    port.port, backend.service
+                );
+                find(Severity::Warning, "mixed-protocols", &field, message);
             }
         }
     }
