@@ -4,8 +4,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
+use crate::tidy::source::Source;
+use crate::tidy::tree::Tree;
 use crate::workspace::{SELECTION, cargo, step, succeed};
 use crate::{check, envoy, packages};
 
@@ -26,7 +28,7 @@ pub fn run(root: &Path) -> Result<()> {
     check::run(root)?;
     packages::ensure(packages::LOCAL_MESH)?;
     let envoy = envoy::ensure()?;
-    let targets = ignored_targets(root)?;
+    let targets = ignored_targets(&Tree::load(root)?);
     for (target, needs) in by_weight(&targets) {
         if needs == Needs::Root && !packages::is_root()? {
             bail!(
@@ -52,41 +54,32 @@ fn by_weight(targets: &BTreeMap<String, Needs>) -> Vec<(&str, Needs)> {
 }
 
 /// The integration tests that have ignored ones among them.
-fn ignored_targets(root: &Path) -> Result<BTreeMap<String, Needs>> {
+fn ignored_targets(tree: &Tree) -> BTreeMap<String, Needs> {
     let mut targets = BTreeMap::new();
-    let mut folders = vec![root.to_path_buf()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).with_context(|| format!("reading {}", folder.display()))? {
-            let path = entry?.path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if path.is_dir() && name != "target" && !name.starts_with('.') {
-                folders.push(path);
-            } else if let Some(target) = target_of(path.strip_prefix(root)?) {
-                let text =
-                    std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-                if let Some(needs) = needs_of(&text) {
-                    let entry = targets.entry(target).or_insert(needs);
-                    *entry = (*entry).max(needs);
-                }
-            }
+    for source in tree.sources.values() {
+        if let (Some(target), Some(needs)) = (target_of(&source.path), needs_of(source)) {
+            let entry = targets.entry(target.to_owned()).or_insert(needs);
+            *entry = (*entry).max(needs);
         }
     }
-    Ok(targets)
+    targets
 }
 
 /// The integration test that a file is part of: `tests/NAME.rs` or what lies under `tests/NAME/`.
-fn target_of(path: &Path) -> Option<String> {
-    let words: Vec<_> = path.iter().map(|word| word.to_string_lossy()).collect();
-    let place = words.iter().position(|word| word == "tests")?;
-    if words.contains(&"src".into()) || path.extension()? != "rs" {
-        return None;
-    }
-    Some(words.get(place + 1)?.trim_end_matches(".rs").to_owned())
+fn target_of(path: &str) -> Option<&str> {
+    let (package, rest) = path.split_once("/tests/")?;
+    let is_unit_test = package.split('/').any(|folder| folder == "src");
+    (!is_unit_test).then(|| rest.split('/').next().unwrap_or(rest).trim_end_matches(".rs"))
 }
 
-fn needs_of(text: &str) -> Option<Needs> {
-    let marks = text.lines().map(str::trim_start).filter(|line| line.starts_with("#[ignore"));
-    marks.map(|mark| if mark.contains("root") { Needs::Root } else { Needs::Brought }).max()
+fn needs_of(source: &Source) -> Option<Needs> {
+    let attributes = source.attributes();
+    let ignored = attributes.iter().filter(|attribute| attribute.begins(&["ignore"]));
+    let says_root =
+        |reason: &String| reason.split(|letter: char| !letter.is_alphanumeric()).any(|word| word == "root");
+    ignored
+        .map(|ignored| if ignored.words.iter().any(says_root) { Needs::Root } else { Needs::Brought })
+        .max()
 }
 
 #[cfg(test)]
@@ -95,19 +88,21 @@ mod tests {
 
     #[test]
     fn a_file_belongs_to_the_integration_test_that_cargo_makes_of_it() {
-        assert_eq!(target_of(Path::new("e2e/tests/local.rs")), Some("local".to_owned()));
-        assert_eq!(target_of(Path::new("e2e/tests/local/demo.rs")), Some("local".to_owned()));
-        assert_eq!(target_of(Path::new("osm-k8s/src/document/tests.rs")), None);
-        assert_eq!(target_of(Path::new("e2e/src/tests/x.rs")), None);
+        assert_eq!(target_of("e2e/tests/local.rs"), Some("local"));
+        assert_eq!(target_of("e2e/tests/local/demo.rs"), Some("local"));
+        assert_eq!(target_of("osm-k8s/src/document/tests.rs"), None);
+        assert_eq!(target_of("e2e/src/tests/x.rs"), None);
     }
 
     #[test]
     fn tests_that_need_root_come_last() {
-        let envoy = "#[test]\n#[ignore = \"needs Envoy\"]\nfn a() {}";
-        let root = "    #[ignore = \"needs root and Envoy\"]";
-        assert_eq!(needs_of("#[test]\nfn a() {}"), None);
-        let targets = [("a".to_owned(), needs_of(root)), ("b".to_owned(), needs_of(envoy))];
-        let targets = targets.into_iter().filter_map(|(name, needs)| Some((name, needs?))).collect();
-        assert_eq!(by_weight(&targets), [("b", Needs::Brought), ("a", Needs::Root)]);
+        let text = |reason: &str| format!("#[test]\n#[ignore = \"{reason}\"]\nfn x() {{}}");
+        let texts = [
+            ("e2e/tests/a.rs", text("needs root and Envoy")),
+            ("e2e/tests/b.rs", text("needs Envoy")),
+            ("e2e/tests/c.rs", "#[test]\nfn x() {}".to_owned()),
+        ];
+        let tree = Tree::of(texts.map(|(path, text)| (path.to_owned(), text)).into());
+        assert_eq!(by_weight(&ignored_targets(&tree)), [("b", Needs::Brought), ("a", Needs::Root)]);
     }
 }
