@@ -41,7 +41,7 @@ struct Ban<'a> {
 pub fn check(tree: &Tree) -> Vec<Finding> {
     [core_is_pure, generators_decide_nothing, session_does_no_io, still_rooms_never_wait, keys_are_not_shown]
         .iter()
-        .chain(&[only_programs_are_global, model_is_not_serialisable, features_only_add])
+        .chain(&[only_programs_are_global, tasks_are_owned, model_is_not_serialisable, features_only_add])
         .flat_map(|rule| rule(tree))
         .collect()
 }
@@ -64,7 +64,6 @@ pub fn core_is_pure(tree: &Tree) -> Vec<Finding> {
             &["tokio", "net"],
             &["tokio", "time"],
             &["tokio", "process"],
-            &["tokio", "spawn"],
         ],
         words: &["SystemTime", "Instant", "kube", "k8s_openapi", "tonic", "prost", "envoy_types", "rustls"],
         why: "I1: osm-core knows nothing of files, the environment, the network, the clock or a dialect",
@@ -164,6 +163,19 @@ pub fn only_programs_are_global(tree: &Tree) -> Vec<Finding> {
         ],
         words: &["tracing_subscriber", "clap", "set_global_default", "install_default"],
         why: "I12: only programs read flags and the environment, install something global, or end the process",
+    }
+    .check(tree)
+}
+
+/// Libraries start no task that nobody owns: it would outlive what it works for, and
+/// its panic would be nobody's.
+#[must_use]
+pub fn tasks_are_owned(tree: &Tree) -> Vec<Finding> {
+    Ban {
+        rooms: LIBRARIES,
+        paths: &[&["tokio", "spawn"], &["tokio", "task", "spawn"]],
+        words: &[],
+        why: "a task has an owner that waits for it: return a future, or use a JoinSet or TaskTracker",
     }
     .check(tree)
 }

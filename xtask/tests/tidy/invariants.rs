@@ -47,7 +47,6 @@ fn i1_planted_files_environment_network_and_clock_are_seen_in_the_core() {
         "use std::time::{Duration, Instant};",
         "use tokio::net::UnixStream;",
         "use kube::Api;",
-        "fn f() { tokio::spawn(async {}); }",
     ];
     sees(rules::core_is_pure, "osm-core/src/policy/planted.rs", &offenders);
     let innocent = [
@@ -160,6 +159,19 @@ fn i12_planted_environment_and_globals_are_seen_in_libraries() {
         sees(rules::only_programs_are_global, &format!("{path}/planted.rs"), &offenders);
     }
     lets_pass(rules::only_programs_are_global, "osm-bin/src/planted.rs", &offenders);
+}
+
+#[test]
+fn libraries_start_no_task_that_nobody_owns() {
+    holds(rules::tasks_are_owned);
+}
+
+#[test]
+fn planted_tasks_without_an_owner_are_seen() {
+    let offenders = ["fn f() { tokio::spawn(g()); }", "use tokio::task::{JoinSet, spawn};"];
+    sees(rules::tasks_are_owned, "osm-xds/src/planted.rs", &offenders);
+    lets_pass(rules::tasks_are_owned, "osm-bin/src/planted.rs", &offenders);
+    lets_pass(rules::tasks_are_owned, "osm-xds/tests/planted.rs", &offenders);
 }
 
 #[test]
