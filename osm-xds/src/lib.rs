@@ -1,12 +1,17 @@
 //! Envoy resources from mesh policy, and the xDS server that delivers them.
 //!
-//! Three rooms: [`resource`] holds encoded resources and how they depend on
-//! each other; `generate` writes them from the intermediate representation of
-//! `osm-core`; `session` and `server` deliver them over ADS. Generation makes
-//! no policy choices, and only `server` touches the network.
+//! From left to right: [`generate`] writes [`resource`]s from the intermediate
+//! representation of `osm-core`; [`push`] keeps the [`view`] of every connected
+//! proxy up to date, redoing only what a change concerns; [`session`] decides
+//! what is sent when; [`server`] sends it over ADS. Generation makes no policy
+//! choices, and only `server` touches the network.
 
 pub mod bootstrap;
 pub mod encode;
 pub mod generate;
+pub mod metrics;
+pub mod push;
 pub mod resource;
+pub mod server;
+pub mod session;
 pub mod view;

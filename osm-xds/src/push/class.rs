@@ -1,0 +1,102 @@
+//! What proxies of one class do for the workload beside them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use osm_core::ir::{Access, InboundAccess, InboundService, ProxyClass};
+use osm_core::policy;
+use osm_core::snapshot::MeshSnapshot;
+
+use super::engine::{SubscriptionId, Work};
+use super::outbound::ViewpointId;
+use super::part::reuse;
+use crate::generate;
+use crate::resource::Resource;
+use crate::view::{Layer, LayerId};
+
+/// A number for a class, since comparing classes is dear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ClassId(pub(super) u64);
+
+/// A class of connected proxies.
+#[derive(Debug)]
+pub(super) struct ClassState {
+    pub(super) class: ProxyClass,
+    pub(super) subscribers: BTreeSet<SubscriptionId>,
+    /// Upper first.
+    pub(super) viewpoints: [ViewpointId; 2],
+    pub(super) layer: Arc<Layer>,
+    inbound: Vec<(Arc<InboundService>, Vec<Arc<Resource>>)>,
+    listener: Option<Arc<Resource>>,
+    secrets: Vec<Arc<Resource>>,
+}
+
+impl ClassState {
+    pub(super) fn new(class: ProxyClass, viewpoints: [ViewpointId; 2]) -> Self {
+        Self {
+            class,
+            subscribers: BTreeSet::new(),
+            viewpoints,
+            layer: Arc::new(Layer::new(LayerId::unique(), [])),
+            inbound: Vec::new(),
+            listener: None,
+            secrets: Vec::new(),
+        }
+    }
+
+    /// Decides anew what is served, and says whether that changed the layer.
+    pub(super) fn refresh(&mut self, snapshot: &MeshSnapshot, trust: Option<&str>, work: &mut Work) -> bool {
+        let decided = policy::inbound(snapshot, &self.class);
+        work.compiled += decided.len() as u64;
+        let decided: Vec<Arc<InboundService>> = decided.into_iter().map(Arc::new).collect();
+        let same = decided.iter().eq(self.inbound.iter().map(|(service, _)| service));
+        if !same || self.listener.is_none() {
+            self.listener = generate::inbound_listener(&decided).map(Arc::new);
+            work.generated += u64::from(self.listener.is_some());
+        }
+        let inbound = reuse(decided, Some(&self.inbound), |service| {
+            let resources: Vec<_> = generate::inbound_service(service).into_iter().map(Arc::new).collect();
+            work.generated += resources.len() as u64;
+            resources
+        });
+        self.inbound = inbound;
+        self.refresh_secrets(trust, work)
+    }
+
+    /// Writes the secrets that hold trust anew, and says whether the layer changed.
+    pub(super) fn refresh_secrets(&mut self, trust: Option<&str>, work: &mut Work) -> bool {
+        let secrets = trust.map(|trust| {
+            let named =
+                self.inbound.iter().map(|(service, _)| service).filter(|service| names_clients(service));
+            named.map(|service| Arc::new(generate::validation_secret(service, trust))).collect::<Vec<_>>()
+        });
+        self.secrets = secrets.unwrap_or_default();
+        work.generated += self.secrets.len() as u64;
+        self.relayer()
+    }
+
+    fn relayer(&mut self) -> bool {
+        let now: Vec<&Arc<Resource>> = self
+            .inbound
+            .iter()
+            .flat_map(|(_, resources)| resources)
+            .chain(&self.listener)
+            .chain(&self.secrets)
+            .collect();
+        let kept: BTreeSet<_> = now.iter().map(|resource| &resource.key).collect();
+        let gone = self.layer.iter().map(|resource| resource.key.clone()).filter(|key| !kept.contains(key));
+        let changes: Vec<_> = gone
+            .map(|key| (key, None))
+            .chain(now.iter().map(|resource| (resource.key.clone(), Some(Arc::clone(resource)))))
+            .collect();
+        let layer = self.layer.with_changes(changes);
+        let changed = layer.generation() != self.layer.generation();
+        self.layer = Arc::new(layer);
+        changed
+    }
+}
+
+/// Whether a service's clients are named in its own validation secret.
+fn names_clients(service: &InboundService) -> bool {
+    matches!(&service.access, InboundAccess::Tcp(Access::These(_)))
+}

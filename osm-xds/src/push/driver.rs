@@ -1,0 +1,228 @@
+//! The task that feeds the engine: snapshots, trust, certificates, subscriptions.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant};
+
+use futures::future::pending;
+use osm_certs::certificate::{Certified, TrustBundle};
+use osm_certs::provider::{CertificateProvider, TrustWatch};
+use osm_certs::subject::Subject;
+use osm_core::catalog::{MeshCatalog, SnapshotWatch};
+use osm_core::identity::ServiceIdentity;
+use osm_core::snapshot::{ChangeSet, MeshSnapshot};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Interval, MissedTickBehavior, interval_at};
+
+use super::certificates::Certificates;
+use super::engine::Engine;
+use super::{Audits, Cause, Command, Publication, Publisher, Work};
+
+/// At most so many commands are taken in before their views are worked on.
+const COMMANDS: usize = 64;
+
+/// The part of a [`Publisher`] that does the work, for a task of the caller's.
+pub struct PublisherDriver {
+    engine: Engine,
+    /// `None` once no other snapshot can follow; the last one stays in force.
+    snapshots: Option<SnapshotWatch>,
+    provider: Arc<dyn CertificateProvider>,
+    /// `None` once no other roots can follow; the last ones stay in force.
+    trust: Option<TrustWatch>,
+    certificates: Certificates,
+    commands: mpsc::UnboundedReceiver<Command>,
+    published: watch::Sender<Publication>,
+    audit_every: Option<Duration>,
+    audits: watch::Sender<Audits>,
+}
+
+impl Publisher {
+    /// A publisher of what a catalog says, with certificates of a provider, and
+    /// the driver that makes it so.
+    #[must_use]
+    pub fn new(
+        catalog: Arc<dyn MeshCatalog>,
+        provider: Arc<dyn CertificateProvider>,
+    ) -> (Self, PublisherDriver) {
+        let (commands, received) = mpsc::unbounded_channel();
+        let (sender, published) = watch::channel(Publication {
+            cause: Cause::Start,
+            version: 0,
+            snapshot: 0,
+            began: now(),
+            proxies: 0,
+            work: Work::default(),
+            total: Work::default(),
+        });
+        let (found, audits) = watch::channel(Audits::default());
+        let driver = PublisherDriver {
+            engine: Engine::new(catalog.snapshot()),
+            snapshots: Some(catalog.watch()),
+            trust: Some(provider.trust()),
+            provider,
+            certificates: Certificates::default(),
+            commands: received,
+            published: sender,
+            audit_every: None,
+            audits: found,
+        };
+        let publisher = Self { catalog, commands, next: Arc::new(AtomicU64::new(1)), published, audits };
+        (publisher, driver)
+    }
+}
+
+impl PublisherDriver {
+    /// Compares the views of one proxy after the other, one each time this has
+    /// passed, with views made from scratch, and logs what differs. One
+    /// comparison costs as much as a first view in a mesh of this size, in which
+    /// time nothing else is published. Off unless asked for.
+    #[must_use]
+    pub fn auditing(mut self, every: Duration) -> Self {
+        self.audit_every = Some(every).filter(|every| !every.is_zero());
+        self
+    }
+
+    /// Keeps views up to date until the publisher, all its clones and all
+    /// watches are gone. A catalog or a provider that ends leaves in force what
+    /// it said last.
+    pub async fn run(mut self) {
+        if let Some(bundle) = self.trust.as_ref().and_then(TrustWatch::current) {
+            self.engine.on_trust(bundle.pem());
+        }
+        let mut commands = Vec::with_capacity(COMMANDS);
+        let mut audits = self.audit_every.map(ticks);
+        loop {
+            let news = tokio::select! {
+                (snapshot, change) = next_snapshot(&mut self.snapshots) => News::Mesh(snapshot, change),
+                bundle = next_trust(&mut self.trust) => News::Trust(bundle),
+                (identity, certified) = self.certificates.next() => News::Certificate(identity, certified),
+                count = self.commands.recv_many(&mut commands, COMMANDS) => match count {
+                    0 => return,
+                    _ => News::Commands(std::mem::take(&mut commands)),
+                },
+                () = tick(&mut audits) => {
+                    self.audit();
+                    continue;
+                }
+            };
+            self.on_news(news);
+        }
+    }
+
+    fn on_news(&mut self, news: News) {
+        let (began, before) = (now(), self.engine.work());
+        let (cause, proxies) = match news {
+            News::Mesh(snapshot, change) => (Cause::Mesh, self.engine.on_snapshot(snapshot, &change)),
+            News::Trust(bundle) => (Cause::Trust, self.engine.on_trust(bundle.pem())),
+            News::Certificate(identity, certified) => (Cause::Certificate, self.show(&identity, &certified)),
+            News::Commands(commands) => (Cause::Subscription, self.on_commands(commands)),
+        };
+        let proxies = proxies + self.watch_certificates();
+        let total = self.engine.work();
+        self.published.send_replace(Publication {
+            cause,
+            version: self.engine.version(),
+            snapshot: self.engine.snapshot().version(),
+            began,
+            proxies,
+            work: total - before,
+            total,
+        });
+    }
+
+    fn on_commands(&mut self, commands: Vec<Command>) -> usize {
+        let before = self.engine.work().views;
+        for command in commands {
+            match command {
+                Command::Subscribe { id, proxy, sender } => self.engine.subscribe(id, proxy, sender),
+                Command::Unsubscribe(id) => self.engine.unsubscribe(id),
+            }
+        }
+        usize::try_from(self.engine.work().views - before).unwrap_or(usize::MAX)
+    }
+
+    fn show(&mut self, identity: &ServiceIdentity, certified: &Certified) -> usize {
+        self.engine.on_certificate(identity, certified.chain().pem(), certified.key().pem())
+    }
+
+    /// Watches the certificates of exactly the identities that have proxies.
+    fn watch_certificates(&mut self) -> usize {
+        let mut proxies = 0;
+        for identity in self.engine.take_turned() {
+            match (self.engine.serves(&identity), self.certificates.watches(&identity)) {
+                (true, false) => {
+                    let trust_domain = &self.engine.snapshot().options().trust_domain;
+                    let subject = Subject::Workload(identity.principal(trust_domain));
+                    let watch = self.provider.watch(&subject);
+                    if let Some(certified) = self.certificates.watch(identity.clone(), watch) {
+                        proxies += self.show(&identity, &certified);
+                    }
+                }
+                (false, true) => self.certificates.forget(&identity),
+                (true, true) | (false, false) => {}
+            }
+        }
+        proxies
+    }
+
+    fn audit(&mut self) {
+        let Some((proxy, differing)) = self.engine.audit_next() else { return };
+        let found = u64::from(!differing.is_empty());
+        if found > 0 {
+            let resources: Vec<String> = differing.iter().take(10).map(ToString::to_string).collect();
+            tracing::error!(%proxy, ?resources, total = differing.len(), "a proxy's view is not what it should be");
+        }
+        self.audits.send_modify(|audits| {
+            audits.done += 1;
+            audits.differing += found;
+        });
+    }
+}
+
+/// What came in.
+enum News {
+    Mesh(Arc<MeshSnapshot>, ChangeSet),
+    Trust(Arc<TrustBundle>),
+    Certificate(ServiceIdentity, Arc<Certified>),
+    Commands(Vec<Command>),
+}
+
+/// The next snapshot; once none can follow, never. Cancel safe.
+async fn next_snapshot(snapshots: &mut Option<SnapshotWatch>) -> (Arc<MeshSnapshot>, ChangeSet) {
+    if let Some(watch) = snapshots {
+        if let Some(next) = watch.changed().await {
+            return next;
+        }
+        *snapshots = None;
+    }
+    pending().await
+}
+
+/// The next roots; once none can follow, never. Cancel safe.
+async fn next_trust(trust: &mut Option<TrustWatch>) -> Arc<TrustBundle> {
+    while let Some(watch) = trust {
+        if watch.changed().await.is_err() {
+            *trust = None;
+        } else if let Some(bundle) = watch.current() {
+            return bundle;
+        }
+    }
+    pending().await
+}
+
+fn ticks(every: Duration) -> Interval {
+    let mut ticks = interval_at(tokio::time::Instant::now() + every, every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+async fn tick(ticks: &mut Option<Interval>) {
+    match ticks {
+        Some(ticks) => drop(ticks.tick().await),
+        None => pending().await,
+    }
+}
+
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}

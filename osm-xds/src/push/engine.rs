@@ -1,0 +1,490 @@
+//! The incremental engine: a state machine without I/O.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::Arc;
+
+use osm_core::identity::{ProxyId, ProxyUuid, ServiceIdentity};
+use osm_core::ir::ProxyClass;
+use osm_core::name::ServiceName;
+use osm_core::policy;
+use osm_core::snapshot::{ChangeSet, MeshSnapshot};
+
+use super::class::{ClassId, ClassState};
+use super::outbound::Outbound;
+use super::part::reuse;
+use crate::generate;
+use crate::resource::{Resource, ResourceKey};
+use crate::view::{Layer, LayerId, View, ViewSender};
+
+/// Names one subscription of one proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SubscriptionId(pub(super) u64);
+
+impl SubscriptionId {
+    /// Names a subscription; the caller sees to it that numbers are not used twice.
+    #[must_use]
+    pub fn new(number: u64) -> Self {
+        Self(number)
+    }
+}
+
+/// How much was done: the measure of cost that tests hold on to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Parts of the policy decided.
+    pub compiled: u64,
+    /// Resources generated and encoded.
+    pub generated: u64,
+    /// Views made, one for each proxy that was given something new.
+    pub views: u64,
+}
+
+impl std::ops::Sub for Work {
+    type Output = Self;
+
+    fn sub(self, earlier: Self) -> Self {
+        Self {
+            compiled: self.compiled - earlier.compiled,
+            generated: self.generated - earlier.generated,
+            views: self.views - earlier.views,
+        }
+    }
+}
+
+struct Subscriber {
+    proxy: ProxyId,
+    sender: ViewSender,
+    class: Option<ClassId>,
+}
+
+/// Keeps the views of all subscribed proxies up to date.
+///
+/// Each `on_…` takes in one kind of news and sends new views to exactly the
+/// proxies for which something is different.
+pub struct Engine {
+    snapshot: Arc<MeshSnapshot>,
+    trust: Option<Arc<str>>,
+    subscribers: BTreeMap<SubscriptionId, Subscriber>,
+    by_uuid: BTreeMap<ProxyUuid, BTreeSet<SubscriptionId>>,
+    class_ids: BTreeMap<ProxyClass, ClassId>,
+    classes: BTreeMap<ClassId, ClassState>,
+    next_class: u64,
+    by_identity: BTreeMap<ServiceIdentity, BTreeSet<ClassId>>,
+    by_service: BTreeMap<ServiceName, BTreeSet<ClassId>>,
+    certificates: BTreeMap<ServiceIdentity, Arc<Layer>>,
+    /// The identities that have gained their first class or lost their last one
+    /// since somebody asked.
+    turned: BTreeSet<ServiceIdentity>,
+    outbound: Outbound,
+    refused: BTreeMap<ServiceName, Vec<(osm_core::ir::RefusedService, Arc<Resource>)>>,
+    refused_layer: Arc<Layer>,
+    common_layer: Arc<Layer>,
+    version: u64,
+    work: Work,
+    /// The subscriber that was audited last.
+    audited: SubscriptionId,
+}
+
+impl Engine {
+    /// An engine that knows this snapshot and serves nobody yet.
+    #[must_use]
+    pub fn new(snapshot: Arc<MeshSnapshot>) -> Self {
+        let mut engine = Self {
+            snapshot,
+            trust: None,
+            subscribers: BTreeMap::new(),
+            by_uuid: BTreeMap::new(),
+            class_ids: BTreeMap::new(),
+            classes: BTreeMap::new(),
+            next_class: 0,
+            by_identity: BTreeMap::new(),
+            by_service: BTreeMap::new(),
+            certificates: BTreeMap::new(),
+            turned: BTreeSet::new(),
+            outbound: Outbound::default(),
+            refused: BTreeMap::new(),
+            refused_layer: Arc::new(Layer::new(LayerId::unique(), [])),
+            common_layer: Arc::new(Layer::new(LayerId::unique(), [])),
+            version: 0,
+            work: Work::default(),
+            audited: SubscriptionId(0),
+        };
+        engine.refresh_common();
+        engine.refresh_refused(None);
+        engine
+    }
+
+    /// All work done so far.
+    #[must_use]
+    pub fn work(&self) -> Work {
+        self.work
+    }
+
+    /// The version of the views sent last.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The snapshot that the views are made from.
+    #[must_use]
+    pub fn snapshot(&self) -> &Arc<MeshSnapshot> {
+        &self.snapshot
+    }
+
+    /// The identities whose proxies are subscribed, and so need a certificate.
+    pub fn identities(&self) -> impl Iterator<Item = &ServiceIdentity> {
+        self.by_identity.keys()
+    }
+
+    /// Whether proxies of this identity are subscribed.
+    #[must_use]
+    pub fn serves(&self, identity: &ServiceIdentity) -> bool {
+        self.by_identity.contains_key(identity)
+    }
+
+    /// The identities for which [`serves`](Self::serves) may have turned since
+    /// this was last called.
+    pub fn take_turned(&mut self) -> BTreeSet<ServiceIdentity> {
+        std::mem::take(&mut self.turned)
+    }
+
+    /// Whether nothing is kept for any proxy.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.subscribers.is_empty()
+            && self.by_uuid.is_empty()
+            && self.classes.is_empty()
+            && self.class_ids.is_empty()
+            && self.by_identity.is_empty()
+            && self.by_service.is_empty()
+            && self.certificates.is_empty()
+            && self.outbound.is_empty()
+    }
+
+    /// Begins to send views to a proxy. One that is not known yet is sent its
+    /// first view when its workload is.
+    pub fn subscribe(&mut self, id: SubscriptionId, proxy: ProxyId, sender: ViewSender) {
+        self.by_uuid.entry(proxy.uuid.clone()).or_default().insert(id);
+        self.subscribers.insert(id, Subscriber { proxy, sender, class: None });
+        if self.reclassify(id) {
+            self.publish(&BTreeSet::new(), [id]);
+        }
+    }
+
+    /// Ends a subscription.
+    pub fn unsubscribe(&mut self, id: SubscriptionId) {
+        let Some(subscriber) = self.subscribers.remove(&id) else { return };
+        if let Some(ids) = self.by_uuid.get_mut(&subscriber.proxy.uuid) {
+            ids.remove(&id);
+            if ids.is_empty() {
+                self.by_uuid.remove(&subscriber.proxy.uuid);
+            }
+        }
+        if let Some(class) = subscriber.class {
+            self.leave_class(class, id);
+        }
+    }
+
+    /// Takes in a new snapshot; `change` says how it differs from the last one
+    /// taken in. Gives how many proxies were sent a new view.
+    pub fn on_snapshot(&mut self, snapshot: Arc<MeshSnapshot>, change: &ChangeSet) -> usize {
+        self.snapshot = snapshot;
+        if change.is_empty() {
+            return 0;
+        }
+        self.version += 1;
+        let mut touched = BTreeSet::new();
+        let mut moved = Vec::new();
+        let services = (!change.settings).then_some(&change.services);
+        if change.settings && self.refresh_common() {
+            touched.extend(self.classes.keys().copied());
+        }
+        if self.refresh_refused(services) {
+            touched.extend(self.classes.keys().copied());
+        }
+        touched.extend(self.move_viewpoints(change));
+        touched.extend(self.outbound.refresh(&self.snapshot, services, &mut self.work));
+        for id in self.concerned_subscribers(change) {
+            if self.reclassify(id) {
+                moved.push(id);
+            }
+        }
+        for id in self.concerned_classes(change) {
+            let Some(class) = self.classes.get_mut(&id) else { continue };
+            if class.refresh(&self.snapshot, self.trust.as_deref(), &mut self.work) {
+                touched.insert(id);
+            }
+        }
+        self.publish(&touched, moved)
+    }
+
+    /// Takes in the roots that proxies are to trust, as PEM text.
+    pub fn on_trust(&mut self, pem: &str) -> usize {
+        if self.trust.as_deref() == Some(pem) {
+            return 0;
+        }
+        self.trust = Some(pem.into());
+        self.version += 1;
+        self.refresh_common();
+        for class in self.classes.values_mut() {
+            class.refresh_secrets(Some(pem), &mut self.work);
+        }
+        let all = self.classes.keys().copied().collect();
+        self.publish(&all, [])
+    }
+
+    /// Takes in the certificate chain and key of an identity, as PEM text. One
+    /// whose proxies have all gone is not kept.
+    pub fn on_certificate(&mut self, identity: &ServiceIdentity, chain: &str, key: &str) -> usize {
+        let Some(touched) = self.by_identity.get(identity).cloned() else { return 0 };
+        self.work.generated += 1;
+        let secret = Arc::new(generate::certificate_secret(chain, key));
+        let before = self.certificates.get(identity);
+        let layer = match before {
+            Some(layer) => layer.with_changes([(secret.key.clone(), Some(secret))]),
+            None => Layer::new(LayerId::unique(), [secret]),
+        };
+        if before.is_some_and(|before| before.generation() == layer.generation()) {
+            return 0;
+        }
+        self.version += 1;
+        self.certificates.insert(identity.clone(), Arc::new(layer));
+        self.publish(&touched, [])
+    }
+
+    /// Compares what a subscriber sees with what a fresh engine would show it.
+    /// Gives the keys that differ: none, unless the engine has a fault.
+    #[must_use]
+    pub fn audit(&self, id: SubscriptionId) -> BTreeSet<ResourceKey> {
+        let Some(subscriber) = self.subscribers.get(&id) else { return BTreeSet::new() };
+        let mut fresh = Self::new(Arc::clone(&self.snapshot));
+        if let Some(trust) = &self.trust {
+            fresh.on_trust(trust);
+        }
+        if let Some(layer) = self.certificates.get(&subscriber.proxy.identity) {
+            fresh.certificates.insert(subscriber.proxy.identity.clone(), Arc::clone(layer));
+        }
+        let sender = ViewSender::new(None);
+        let watch = sender.watch();
+        fresh.subscribe(id, subscriber.proxy.clone(), sender);
+        match (subscriber.sender.current(), watch.current()) {
+            (Some(ours), Some(theirs)) => ours.changed_since(&theirs),
+            _ => BTreeSet::new(),
+        }
+    }
+
+    /// Audits one subscriber after the other, one with each call.
+    pub(super) fn audit_next(&mut self) -> Option<(ProxyId, BTreeSet<ResourceKey>)> {
+        let after = (Bound::Excluded(self.audited), Bound::Unbounded);
+        let next = self.subscribers.range(after).next().or_else(|| self.subscribers.first_key_value());
+        let (id, subscriber) = next?;
+        let (id, proxy) = (*id, subscriber.proxy.clone());
+        self.audited = id;
+        Some((proxy, self.audit(id)))
+    }
+
+    /// Moves classes whose identity may reach others than before.
+    fn move_viewpoints(&mut self, change: &ChangeSet) -> BTreeSet<ClassId> {
+        let concerned: Vec<ClassId> = if change.settings {
+            self.classes.keys().copied().collect()
+        } else {
+            change
+                .reach_of
+                .iter()
+                .filter_map(|identity| self.by_identity.get(identity))
+                .flatten()
+                .copied()
+                .collect()
+        };
+        let mut moved = BTreeSet::new();
+        for id in concerned {
+            let Some(class) = self.classes.get_mut(&id) else { continue };
+            let old = class.viewpoints;
+            class.viewpoints = self.outbound.enter(&self.snapshot, &class.class.identity, id, &mut self.work);
+            for gone in old.into_iter().filter(|old| !class.viewpoints.contains(old)) {
+                self.outbound.leave(gone, id);
+                moved.insert(id);
+            }
+        }
+        moved
+    }
+
+    fn concerned_subscribers(&self, change: &ChangeSet) -> Vec<SubscriptionId> {
+        if change.settings {
+            return self.subscribers.keys().copied().collect();
+        }
+        change.proxies.iter().filter_map(|proxy| self.by_uuid.get(proxy)).flatten().copied().collect()
+    }
+
+    fn concerned_classes(&self, change: &ChangeSet) -> BTreeSet<ClassId> {
+        if change.settings {
+            return self.classes.keys().copied().collect();
+        }
+        let by_access = change.access_to.iter().filter_map(|identity| self.by_identity.get(identity));
+        let by_service = change.services.iter().filter_map(|service| self.by_service.get(service));
+        by_access.chain(by_service).flatten().copied().collect()
+    }
+
+    /// Puts a subscriber into the class that it belongs to now. Says whether
+    /// that is another one than before, so that it is to be sent a view of it.
+    fn reclassify(&mut self, id: SubscriptionId) -> bool {
+        let Some(subscriber) = self.subscribers.get(&id) else { return false };
+        // One whose workload went away keeps what it has: the pod is ending.
+        let Ok(class) = policy::classify(&self.snapshot, &subscriber.proxy) else { return false };
+        let before = subscriber.class;
+        let class_id = match self.class_ids.get(&class) {
+            Some(known) => *known,
+            None => self.open_class(class),
+        };
+        if before == Some(class_id) {
+            return false;
+        }
+        if let Some(state) = self.classes.get_mut(&class_id) {
+            state.subscribers.insert(id);
+        }
+        if let Some(subscriber) = self.subscribers.get_mut(&id) {
+            subscriber.class = Some(class_id);
+        }
+        if let Some(before) = before {
+            self.leave_class(before, id);
+        }
+        true
+    }
+
+    fn open_class(&mut self, class: ProxyClass) -> ClassId {
+        self.next_class += 1;
+        let id = ClassId(self.next_class);
+        self.class_ids.insert(class.clone(), id);
+        let of_identity = self.by_identity.entry(class.identity.clone()).or_default();
+        if of_identity.is_empty() {
+            self.turned.insert(class.identity.clone());
+        }
+        of_identity.insert(id);
+        for port in class.serves.keys() {
+            self.by_service.entry(port.service.clone()).or_default().insert(id);
+        }
+        let viewpoints = self.outbound.enter(&self.snapshot, &class.identity, id, &mut self.work);
+        let mut state = ClassState::new(class, viewpoints);
+        state.refresh(&self.snapshot, self.trust.as_deref(), &mut self.work);
+        self.classes.insert(id, state);
+        id
+    }
+
+    /// Takes a subscriber out of its class, which is closed when it was the last.
+    fn leave_class(&mut self, class: ClassId, subscriber: SubscriptionId) {
+        let Some(state) = self.classes.get_mut(&class) else { return };
+        state.subscribers.remove(&subscriber);
+        if !state.subscribers.is_empty() {
+            return;
+        }
+        let Some(state) = self.classes.remove(&class) else { return };
+        self.class_ids.remove(&state.class);
+        for viewpoint in state.viewpoints {
+            self.outbound.leave(viewpoint, class);
+        }
+        let identity = &state.class.identity;
+        if let Some(classes) = self.by_identity.get_mut(identity) {
+            classes.remove(&class);
+            if classes.is_empty() {
+                self.by_identity.remove(identity);
+                self.certificates.remove(identity);
+                self.turned.insert(identity.clone());
+            }
+        }
+        for port in state.class.serves.keys() {
+            if let Some(classes) = self.by_service.get_mut(&port.service) {
+                classes.remove(&class);
+                if classes.is_empty() {
+                    self.by_service.remove(&port.service);
+                }
+            }
+        }
+    }
+
+    /// Writes what every proxy has, and says whether it changed.
+    fn refresh_common(&mut self) -> bool {
+        let mut now = generate::outbound_listener(&policy::egress(&self.snapshot));
+        now.extend(self.trust.as_deref().map(generate::trust_secret));
+        self.work.generated += now.len() as u64;
+        let kept: BTreeSet<_> = now.iter().map(|resource| resource.key.clone()).collect();
+        let gone = self.common_layer.iter().map(|resource| resource.key.clone());
+        let mut changes: BTreeMap<_, _> =
+            gone.filter(|key| !kept.contains(key)).map(|key| (key, None)).collect();
+        changes.extend(now.into_iter().map(|resource| (resource.key.clone(), Some(Arc::new(resource)))));
+        let layer = self.common_layer.with_changes(changes);
+        let changed = layer.generation() != self.common_layer.generation();
+        self.common_layer = Arc::new(layer);
+        changed
+    }
+
+    /// Writes the refusals of changed services, or of all; says whether any changed.
+    fn refresh_refused(&mut self, services: Option<&BTreeSet<ServiceName>>) -> bool {
+        let wanted = policy::refuses_unreachable(&self.snapshot);
+        if !wanted && self.refused.is_empty() {
+            return false;
+        }
+        let mut names: BTreeSet<ServiceName> = match services {
+            Some(services) => services.clone(),
+            None => self.snapshot.services().map(|service| service.name.clone()).collect(),
+        };
+        if services.is_none() {
+            names.extend(self.refused.keys().cloned());
+        }
+        let mut changes: BTreeMap<ResourceKey, Option<Arc<Resource>>> = BTreeMap::new();
+        for name in names {
+            let before = self.refused.remove(&name);
+            for (_, resource) in before.iter().flatten() {
+                changes.insert(resource.key.clone(), None);
+            }
+            let service = self.snapshot.service(&name).filter(|_| wanted);
+            let Some(service) = service else { continue };
+            let work = &mut self.work;
+            let after = reuse(policy::refused(service), before.as_deref(), |refused| {
+                work.generated += 1;
+                Arc::new(generate::refused(refused))
+            });
+            changes.extend(after.iter().map(|(_, made)| (made.key.clone(), Some(Arc::clone(made)))));
+            self.refused.insert(name, after);
+        }
+        let layer = self.refused_layer.with_changes(changes);
+        let changed = layer.generation() != self.refused_layer.generation();
+        self.refused_layer = Arc::new(layer);
+        changed
+    }
+
+    /// Sends a new view to every subscriber of these classes, and to these
+    /// subscribers.
+    fn publish(
+        &mut self,
+        touched: &BTreeSet<ClassId>,
+        moved: impl IntoIterator<Item = SubscriptionId>,
+    ) -> usize {
+        let mut sent = 0;
+        for class in touched.iter().filter_map(|id| self.classes.get(id)) {
+            let view = Arc::new(self.view(class));
+            for subscriber in class.subscribers.iter().filter_map(|id| self.subscribers.get(id)) {
+                subscriber.sender.send(Arc::clone(&view));
+                sent += 1;
+            }
+        }
+        for subscriber in moved.into_iter().filter_map(|id| self.subscribers.get(&id)) {
+            let Some(class) = subscriber.class.filter(|class| !touched.contains(class)) else { continue };
+            let Some(class) = self.classes.get(&class) else { continue };
+            subscriber.sender.send(Arc::new(self.view(class)));
+            sent += 1;
+        }
+        self.work.views += sent as u64;
+        sent
+    }
+
+    fn view(&self, class: &ClassState) -> View {
+        let mut layers = vec![Arc::clone(&class.layer)];
+        layers.extend(self.certificates.get(&class.class.identity).cloned());
+        layers.extend(class.viewpoints.iter().filter_map(|id| self.outbound.layer(*id)));
+        layers.push(Arc::clone(&self.refused_layer));
+        layers.push(Arc::clone(&self.common_layer));
+        View::new(self.version, layers)
+    }
+}

@@ -1,0 +1,69 @@
+//! The part of a configuration that reaches one service, decided and generated.
+
+use std::sync::Arc;
+
+use osm_core::ir::{OutboundService, Upstream, UpstreamEndpoints};
+use osm_core::policy::{self, OutboundKey};
+use osm_core::snapshot::MeshSnapshot;
+
+use super::engine::Work;
+use crate::generate;
+use crate::resource::Resource;
+
+/// What clients with one [`OutboundKey`] are given for its service.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) key: OutboundKey,
+    outbound: Vec<(OutboundService, Vec<Arc<Resource>>)>,
+    upstreams: Vec<(Upstream, Arc<Resource>)>,
+    endpoints: Vec<(UpstreamEndpoints, Arc<Resource>)>,
+}
+
+impl Part {
+    /// Decides anew, and generates what the decision made different from `old`.
+    pub(super) fn build(
+        snapshot: &MeshSnapshot,
+        key: OutboundKey,
+        old: Option<&Self>,
+        work: &mut Work,
+    ) -> Self {
+        work.compiled += 1;
+        let ir = policy::outbound(snapshot, &key);
+        let outbound = reuse(ir.outbound, old.map(|old| &old.outbound[..]), |service| {
+            let resources: Vec<_> = generate::outbound_service(service).into_iter().map(Arc::new).collect();
+            work.generated += resources.len() as u64;
+            resources
+        });
+        let upstreams = reuse(ir.upstreams, old.map(|old| &old.upstreams[..]), |upstream| {
+            work.generated += 1;
+            Arc::new(generate::upstream(upstream))
+        });
+        let endpoints = reuse(ir.endpoints, old.map(|old| &old.endpoints[..]), |endpoints| {
+            work.generated += 1;
+            Arc::new(generate::endpoints(endpoints))
+        });
+        Self { key, outbound, upstreams, endpoints }
+    }
+
+    /// All resources of this part.
+    pub(super) fn resources(&self) -> impl Iterator<Item = &Arc<Resource>> {
+        let outbound = self.outbound.iter().flat_map(|(_, resources)| resources);
+        let upstreams = self.upstreams.iter().map(|(_, resource)| resource);
+        outbound.chain(upstreams).chain(self.endpoints.iter().map(|(_, resource)| resource))
+    }
+}
+
+/// Pairs each decision with what was generated from an equal one, else generates.
+pub(super) fn reuse<I: PartialEq, R: Clone>(
+    decided: Vec<I>,
+    old: Option<&[(I, R)]>,
+    mut generate: impl FnMut(&I) -> R,
+) -> Vec<(I, R)> {
+    let old = old.unwrap_or_default();
+    let pair = |decision: I| {
+        let known = old.iter().find(|(before, _)| *before == decision).map(|(_, made)| made.clone());
+        let made = known.unwrap_or_else(|| generate(&decision));
+        (decision, made)
+    };
+    decided.into_iter().map(pair).collect()
+}

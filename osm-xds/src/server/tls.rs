@@ -1,0 +1,144 @@
+//! The server's side of TLS: its certificate and whom it trusts, exchangeable live.
+//!
+//! A [`TlsHandle`] is shared between whoever renews certificates and the accept
+//! loop. What is set holds for every handshake that begins afterwards; open
+//! connections keep what they were made with. Sessions are never resumed, so
+//! that every connection proves its client's certificate against the trust of
+//! that moment.
+//!
+//! It is not the place to decide who a client is ([`super::authenticate`]).
+
+use std::fmt;
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::{RootCertStore, ServerConfig};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+/// What the server proves and whom it believes.
+pub struct TlsMaterial {
+    /// The server's certificate, leaf first, then what leads to a root that
+    /// clients have.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// The leaf's private key.
+    pub key: PrivateKeyDer<'static>,
+    /// The roots that clients' certificates must lead to. At least one.
+    pub client_roots: Vec<CertificateDer<'static>>,
+}
+
+impl fmt::Debug for TlsMaterial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsMaterial")
+            .field("chain", &self.chain.len())
+            .field("client_roots", &self.client_roots.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why material can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// There is no root to believe clients by, or one is not a certificate.
+    #[error("the roots for clients' certificates cannot be used: {0}")]
+    ClientRoots(String),
+    /// The server's own certificate and key do not serve.
+    #[error("the server's certificate and key cannot be used: {0}")]
+    Certificate(#[source] rustls::Error),
+    /// The build of the cryptography lacks the protocol versions.
+    #[error("TLS 1.2 and 1.3 are not available: {0}")]
+    Protocol(#[source] rustls::Error),
+}
+
+/// The TLS settings that the next handshake uses. Clones are the same handle.
+#[derive(Debug, Clone, Default)]
+pub struct TlsHandle(Arc<ArcSwapOption<ServerConfig>>);
+
+impl TlsHandle {
+    /// A handle with nothing set yet: connections are closed until it is.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Exchanges the material for all handshakes from now on. Called when a
+    /// certificate is renewed or trust changes.
+    ///
+    /// # Errors
+    /// When the material does not serve; then what was set before still holds.
+    pub fn set(&self, material: TlsMaterial) -> Result<(), TlsError> {
+        let config = server_config(material)?;
+        self.0.store(Some(Arc::new(config)));
+        Ok(())
+    }
+
+    /// Whether anything was set.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        self.0.load().is_some()
+    }
+
+    /// The settings for one handshake.
+    pub(super) fn current(&self) -> Option<Arc<ServerConfig>> {
+        self.0.load_full()
+    }
+}
+
+/// The settings of one generation: TLS 1.2 (Envoy's default towards a server)
+/// and 1.3, HTTP/2 only, a client certificate asked for but not insisted on, so
+/// that a proxy without one is told so by gRPC and others may prove themselves
+/// by a token.
+fn server_config(material: TlsMaterial) -> Result<ServerConfig, TlsError> {
+    let provider: Arc<CryptoProvider> = Arc::new(aws_lc_rs::default_provider());
+    let mut roots = RootCertStore::empty();
+    for root in material.client_roots {
+        roots.add(root).map_err(|error| TlsError::ClientRoots(error.to_string()))?;
+    }
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+        .allow_unauthenticated()
+        .build()
+        .map_err(|error| TlsError::ClientRoots(error.to_string()))?;
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .map_err(TlsError::Protocol)?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(material.chain, material.key)
+        .map_err(TlsError::Certificate)?;
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn material() -> TlsMaterial {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
+        TlsMaterial { chain: vec![made.cert.der().clone()], key, client_roots: vec![made.cert.der().clone()] }
+    }
+
+    #[test]
+    fn material_that_does_not_serve_leaves_what_was_set() {
+        let handle = TlsHandle::new();
+        assert!(!handle.is_set());
+        handle.set(material()).expect("good material");
+        let before = handle.current().expect("it was set");
+        let no_roots = TlsMaterial { client_roots: vec![], ..material() };
+        let refused = handle.set(no_roots).expect_err("no roots");
+        assert!(matches!(refused, TlsError::ClientRoots(_)), "{refused}");
+        let foreign_key = TlsMaterial { key: material().key, ..material() };
+        let refused = handle.set(foreign_key).expect_err("another certificate's key");
+        assert!(matches!(refused, TlsError::Certificate(_)), "{refused}");
+        assert!(Arc::ptr_eq(&before, &handle.current().expect("it is still set")));
+    }
+
+    #[test]
+    fn debug_output_shows_no_key() {
+        let text = format!("{:?}", material());
+        assert_eq!(text, "TlsMaterial { chain: 1, client_roots: 1, .. }");
+    }
+}

@@ -1,0 +1,138 @@
+//! The core of a session: acknowledgements and refusals.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::core::Core;
+use super::in_flight::{Nonce, Record, Said};
+use super::kind::{KindState, Pending, Refused};
+use super::status::{Nack, Received, Rejected};
+use crate::resource::{ResourceKind, ResourceName};
+use crate::view::View;
+
+/// How much of a proxy's message is kept.
+const MAX_MESSAGE: usize = 1024;
+
+impl Core {
+    /// Takes the answer to a response, if the request is one to a response that
+    /// still waits; anything else is stale and ignored.
+    pub(super) fn on_answer(
+        &mut self,
+        kind: ResourceKind,
+        nonce: &str,
+        refusal: Option<&str>,
+        now: Instant,
+    ) -> Received {
+        let mut received = Received { kind: Some(kind), ..Received::default() };
+        let Some(record) = Nonce::parse(nonce).and_then(|nonce| self.kind_mut(kind).answered(nonce)) else {
+            return received;
+        };
+        match refusal {
+            None => received.acknowledged = Some(now.saturating_duration_since(record.sent_at)),
+            Some(message) => received.nack = Some(self.refuse(kind, record, message)),
+        }
+        if kind != ResourceKind::Endpoints && kind != ResourceKind::Secret {
+            self.release_held(false);
+        }
+        self.note_sync();
+        received
+    }
+
+    /// The names in responses that were not answered yet.
+    pub(super) fn unacknowledged(&self, kind: ResourceKind) -> BTreeSet<ResourceName> {
+        let items = self.kind(kind).in_flight.iter().flat_map(Record::items);
+        items.map(|item| item.name().clone()).collect()
+    }
+
+    /// Takes back what a refused response said. A resource that was refused
+    /// alone is not sent again until it changes; of several, each is sent again
+    /// by itself, so that the good ones arrive and the bad ones are found.
+    fn refuse(&mut self, kind: ResourceKind, record: Record, message: &str) -> Arc<Nack> {
+        let nonce = record.nonce;
+        let resources = record.items().iter().filter_map(|item| item.resource());
+        let suspects: Vec<_> = resources.map(|resource| Rejected::new(resource)).collect();
+        let blame = match suspects.len() {
+            _ if record.tainted => Blame::Unknown,
+            0 => Blame::Nothing,
+            1 => Blame::TheOne,
+            _ => Blame::Unknown,
+        };
+        let message = message.chars().take(MAX_MESSAGE).collect();
+        let nack = Arc::new(Nack { kind, nonce, message, suspects });
+        let Some(base) = self.base().cloned() else { return nack };
+        let repeats = self.is_whole(kind);
+        let state = self.kind_mut(kind);
+        if repeats {
+            state.in_flight.iter_mut().for_each(|record| record.tainted = true);
+        }
+        state.take_back(record, &base, blame, &nack);
+        nack
+    }
+}
+
+/// What a refusal says about the resources of its response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Blame {
+    /// There is none: what is gone can't be at fault.
+    Nothing,
+    /// There is one, and it is at fault.
+    TheOne,
+    /// Any of them, or something that was refused before.
+    Unknown,
+}
+
+impl KindState {
+    /// The record of this nonce; those before it are settled with it, since a
+    /// proxy answers in order.
+    fn answered(&mut self, nonce: Nonce) -> Option<Record> {
+        let place = self.in_flight.iter().position(|record| record.nonce == nonce)?;
+        let record = self.in_flight.drain(..=place).next_back();
+        if self.in_flight.is_empty() {
+            self.in_flight.shrink_to(4);
+        }
+        record
+    }
+
+    /// Corrects what the proxy was taken to have. It may have applied parts of
+    /// what it refused, so what is not at fault is said again in any case.
+    fn take_back(&mut self, record: Record, base: &View, blame: Blame, nack: &Arc<Nack>) {
+        if blame == Blame::Nothing {
+            return;
+        }
+        for item in record.into_items() {
+            let (name, said) = (item.name().clone(), item.now());
+            // A newer response speaks of it: the proxy's answer to that one counts.
+            if let Some(newer) = self.in_flight.iter_mut().find_map(|record| record.item_mut(&name)) {
+                if newer.had.same(&said) {
+                    newer.had = item.had;
+                }
+                continue;
+            }
+            // Since then it was given up, and perhaps asked for anew.
+            if self.refused.contains_key(&name) || !self.has(&name, Some(base)).same(&said) {
+                continue;
+            }
+            self.account(&name, &said, &item.had);
+            let pending = self.take_pending(&name);
+            let target = base.get(&self.key(&name));
+            let is_target = target.map(|target| target.version) == said.version();
+            match item.said {
+                Said::Resource(resource) if blame == Blame::TheOne && is_target => {
+                    let nack = Arc::clone(nack);
+                    self.refused.insert(name, Refused { resource, last_good: item.had, nack });
+                }
+                Said::Resource(_) if blame == Blame::TheOne => {
+                    let pending = pending.unwrap_or_else(|| Pending::new(item.had.clone()));
+                    self.ready.insert(name, Pending { has: item.had, ..pending });
+                }
+                Said::Resource(resource) if is_target => {
+                    self.ready.insert(name, Pending { pinned: Some(resource), ..Pending::again(item.had) });
+                }
+                Said::Resource(_) | Said::Gone(_) => {
+                    self.ready.insert(name, Pending::again(item.had));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! The core of a session: responses out.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::core::Core;
+use super::in_flight::{Has, Item, Nonce, Record, Said};
+use super::kind::{Pending, version_text};
+use super::order::InUse;
+use super::{Dialect, Response};
+use crate::resource::{Resource, ResourceKind, ResourceName};
+use crate::view::View;
+
+/// What is to become of a pending name.
+enum Decision {
+    /// The proxy gets its target.
+    Send(Arc<Resource>),
+    /// The proxy gets an earlier target; the newest waits on.
+    SendPinned(Arc<Resource>, Arc<Resource>),
+    /// The proxy is told that it is gone.
+    Remove,
+    /// It waits, remembering this target.
+    Hold(Option<Arc<Resource>>),
+    /// There is nothing to say.
+    Drop,
+}
+
+/// A response that is being put together.
+struct Batch {
+    items: Vec<Item>,
+    bytes: usize,
+    limit: usize,
+    /// Whether nothing more may be added.
+    closed: bool,
+    /// What may still be in use, once that was asked for.
+    in_use: Option<InUse>,
+}
+
+impl Batch {
+    fn new(limit: usize) -> Self {
+        Self { items: Vec::new(), bytes: 0, limit, closed: false, in_use: None }
+    }
+
+    /// Whether one more of this size fits; the first always does.
+    fn fits(&self, bytes: usize, alone: bool) -> bool {
+        self.items.is_empty() || (!self.closed && !alone && self.bytes.saturating_add(bytes) <= self.limit)
+    }
+
+    fn add(&mut self, said: Said, pending: &Pending) {
+        self.bytes += match &said {
+            Said::Resource(resource) => resource.body.len(),
+            Said::Gone(name) => name.as_str().len(),
+        };
+        self.closed |= pending.alone;
+        self.items.push(Item { said, had: pending.has.clone() });
+    }
+}
+
+impl Core {
+    /// The next response, if there is anything to say. To be called again until
+    /// there is not, whenever the transport can take one.
+    pub(super) fn next_response(&mut self, now: Instant) -> Option<Response> {
+        let base = Arc::clone(self.base()?);
+        self.expire(now);
+        loop {
+            for kind in ResourceKind::ALL {
+                if let Some(response) = self.respond(kind, &base, now) {
+                    return Some(response);
+                }
+            }
+            // What was waited for may have turned out to be nothing.
+            if !std::mem::take(&mut self.dropped) || !self.holds_anything() {
+                self.note_sync();
+                return None;
+            }
+            self.release_held(false);
+        }
+    }
+
+    fn respond(&mut self, kind: ResourceKind, base: &View, now: Instant) -> Option<Response> {
+        let (max_outstanding, response_bytes) =
+            (self.options().max_outstanding, self.options().response_bytes);
+        let whole = self.is_whole(kind);
+        let state = self.kind_mut(kind);
+        if state.ready.is_empty() && state.sweep.is_none() && !state.owes_answer {
+            return None;
+        }
+        while state.in_flight.len() >= max_outstanding && state.in_flight.front().is_some_and(|r| r.expired) {
+            state.in_flight.pop_front();
+        }
+        if state.in_flight.len() >= max_outstanding || (whole && !self.may_replace(kind, base, now)) {
+            return None;
+        }
+        let mut batch = Batch::new(if whole { usize::MAX } else { response_bytes });
+        if self.collect_ready(kind, base, &mut batch) {
+            self.collect_sweep(kind, base, &mut batch);
+        }
+        let state = self.kind_mut(kind);
+        let settled = state.ready.is_empty() && state.held.is_empty() && state.sweep.is_none();
+        if batch.items.is_empty() && !(state.owes_answer && settled) {
+            return None;
+        }
+        Some(self.close(kind, base, batch, now))
+    }
+
+    /// Takes what is ready; returns whether all of it was looked at.
+    fn collect_ready(&mut self, kind: ResourceKind, base: &View, batch: &mut Batch) -> bool {
+        let mut unswept = BTreeMap::new();
+        let mut done = true;
+        let mut examined = 0;
+        while let Some((name, pending)) = self.kind_mut(kind).ready.pop_first() {
+            examined += 1;
+            let state = self.kind(kind);
+            if state.is_unswept(&name) && base.get(&state.key(&name)).is_some() {
+                unswept.insert(name, pending);
+            } else if let Err(pending) = self.place(kind, base, &name, pending, batch) {
+                self.kind_mut(kind).ready.insert(name, pending);
+                done = false;
+                break;
+            }
+        }
+        self.worked(examined);
+        self.kind_mut(kind).ready.append(&mut unswept);
+        done
+    }
+
+    /// Goes on with the first telling of a wildcard.
+    fn collect_sweep(&mut self, kind: ResourceKind, base: &View, batch: &mut Batch) {
+        let Some(mut after) = self.kind_mut(kind).sweep.take() else { return };
+        let mut done = true;
+        let mut examined = 0;
+        for resource in base.iter_after(kind, after.clone().as_ref()) {
+            let name = &resource.key.name;
+            examined += 1;
+            let state = self.kind_mut(kind);
+            if !state.held.contains_key(name) && !state.refused.contains_key(name) {
+                let known = state.ready.remove(name);
+                let fresh = known.is_none();
+                let pending = known.unwrap_or_else(|| Pending::new(Has::Nothing));
+                if let Err(pending) = self.place(kind, base, name, pending, batch) {
+                    if !fresh {
+                        self.kind_mut(kind).ready.insert(name.clone(), pending);
+                    }
+                    done = false;
+                    break;
+                }
+            }
+            after = Some(name.clone());
+        }
+        self.worked(examined);
+        self.kind_mut(kind).sweep = (!done).then_some(after);
+    }
+
+    /// Puts a pending name where it belongs: into the batch, among the held, or
+    /// nowhere. Gives it back when the batch is full.
+    fn place(
+        &mut self,
+        kind: ResourceKind,
+        base: &View,
+        name: &ResourceName,
+        mut pending: Pending,
+        batch: &mut Batch,
+    ) -> Result<(), Pending> {
+        match self.decide(kind, base, name, &pending, batch) {
+            Decision::Send(resource) => {
+                if !batch.fits(resource.body.len(), pending.alone) {
+                    return Err(pending);
+                }
+                batch.add(Said::Resource(resource), &pending);
+            }
+            Decision::SendPinned(resource, target) => {
+                if !batch.fits(resource.body.len(), pending.alone) {
+                    return Err(pending);
+                }
+                batch.add(Said::Resource(Arc::clone(&resource)), &pending);
+                let rest = Pending { pinned: Some(target), ..Pending::new(Has::Resource(resource)) };
+                self.kind_mut(kind).held.insert(name.clone(), rest);
+            }
+            Decision::Remove if self.dialect() == Dialect::Sotw && !self.is_whole(kind) => {
+                // The dialect has no words for it; the proxy stops asking by itself.
+                self.dropped = true;
+                self.kind_mut(kind).account(name, &pending.has, &Has::Nothing);
+            }
+            Decision::Remove => {
+                if !batch.fits(name.as_str().len(), pending.alone) {
+                    return Err(pending);
+                }
+                batch.add(Said::Gone(name.clone()), &pending);
+            }
+            Decision::Hold(pinned) => {
+                pending.pinned = pinned;
+                self.kind_mut(kind).held.insert(name.clone(), pending);
+            }
+            Decision::Drop => self.dropped = true,
+        }
+        Ok(())
+    }
+
+    fn decide(
+        &self,
+        kind: ResourceKind,
+        base: &View,
+        name: &ResourceName,
+        pending: &Pending,
+        batch: &mut Batch,
+    ) -> Decision {
+        let Some(target) = base.get(&self.kind(kind).key(name)) else {
+            return self.decide_removal(kind, name, pending, batch);
+        };
+        if !pending.forced && pending.has.version() == Some(target.version) {
+            return Decision::Drop;
+        }
+        if self.may_use(base, target) || self.kind(kind).earlier.is_some() {
+            return Decision::Send(Arc::clone(target));
+        }
+        let earlier = pending.pinned.as_ref().filter(|pinned| pending.has.version() != Some(pinned.version));
+        match earlier {
+            Some(earlier) if self.may_use(base, earlier) && self.is_viable(base, earlier) => {
+                Decision::SendPinned(Arc::clone(earlier), Arc::clone(target))
+            }
+            Some(earlier) if self.is_viable(base, earlier) => Decision::Hold(Some(Arc::clone(earlier))),
+            _ => Decision::Hold(Some(Arc::clone(target))),
+        }
+    }
+
+    fn decide_removal(
+        &self,
+        kind: ResourceKind,
+        name: &ResourceName,
+        pending: &Pending,
+        batch: &mut Batch,
+    ) -> Decision {
+        if pending.has.nothing() {
+            // An explicit question is answered; but a secret that does not exist
+            // is one that is being made, and Envoy waits for it.
+            let answer = pending.forced && kind != ResourceKind::Secret;
+            return if answer { Decision::Remove } else { Decision::Drop };
+        }
+        let in_use = match kind {
+            ResourceKind::Listener => false,
+            ResourceKind::Cluster if self.users_are_unknown() => true,
+            ResourceKind::Cluster => {
+                batch.in_use.get_or_insert_with(|| self.clusters_in_use()).contains(name)
+            }
+            ResourceKind::Endpoints | ResourceKind::Route => !self.users_are_quiet(),
+            // Whoever asks for a secret uses it: the last good one is kept.
+            ResourceKind::Secret => true,
+        };
+        if in_use { Decision::Hold(None) } else { Decision::Remove }
+    }
+
+    /// Turns a batch into a response, and notes what is on its way.
+    fn close(&mut self, kind: ResourceKind, base: &View, batch: Batch, now: Instant) -> Response {
+        let nonce = Nonce(self.next_nonce());
+        if kind == ResourceKind::Cluster {
+            self.repeat_endpoints(base, &batch.items);
+        }
+        let whole = self.is_whole(kind);
+        let dialect = self.dialect();
+        let resources = batch.items.iter().filter_map(|item| item.resource().cloned()).collect();
+        let removed = batch.items.iter().filter(|item| item.resource().is_none());
+        let removed = match dialect {
+            Dialect::Delta => removed.map(|item| item.name().clone()).collect(),
+            Dialect::Sotw => Vec::new(),
+        };
+        let state = self.kind_mut(kind);
+        state.owes_answer = false;
+        state.earlier = None;
+        state.sent(Record::new(nonce, now, batch.items));
+        let version_info = match dialect {
+            Dialect::Delta => base.version().to_string(),
+            Dialect::Sotw => version_text(state.digest),
+        };
+        let resources = if whole { self.everything(kind, base) } else { resources };
+        Response { dialect, kind, nonce, version_info, resources, removed }
+    }
+
+    /// A cluster that Envoy has and that changes is warmed anew, and becomes
+    /// active only when its endpoints are told again, changed or not.
+    fn repeat_endpoints(&mut self, base: &View, clusters: &[Item]) {
+        let dialect = self.dialect();
+        let state = self.kind_mut(ResourceKind::Endpoints);
+        for item in clusters.iter().filter(|item| item.resource().is_some() && !item.had.nothing()) {
+            let name = item.name();
+            if !state.interest.seen && dialect == Dialect::Delta {
+                // It connects anew, and will say that it has them.
+                state.owed.insert(name.clone());
+            }
+            if !state.interest.covers(name)
+                || base.get(&state.key(name)).is_none()
+                || state.refused.contains_key(name)
+            {
+                continue;
+            }
+            let has = state.has(name, Some(base));
+            let mut pending = state.held.remove(name).unwrap_or_else(|| Pending::new(has));
+            pending.forced = true;
+            state.ready.entry(name.clone()).or_insert(pending).forced = true;
+        }
+    }
+
+    /// All that the proxy is to have of a kind after this response: what it has
+    /// already, where the target is still held back or was refused.
+    fn everything(&mut self, kind: ResourceKind, base: &View) -> Vec<Arc<Resource>> {
+        let state = self.kind(kind);
+        let mut names: Vec<_> = if state.interest.wildcard {
+            base.iter(kind).map(|resource| &resource.key.name).collect()
+        } else {
+            state.interest.names.iter().collect()
+        };
+        let exceptions = state.ready.keys().chain(state.held.keys()).chain(state.refused.keys());
+        names.extend(exceptions.filter(|name| state.interest.covers(name)));
+        names.sort_unstable();
+        names.dedup();
+        let has = |name: &ResourceName| state.has(name, Some(base)).resource().cloned();
+        let resources: Vec<_> = names.iter().filter_map(|name| has(name)).collect();
+        let examined = names.len();
+        self.worked(examined);
+        resources
+    }
+}

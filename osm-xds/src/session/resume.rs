@@ -1,0 +1,111 @@
+//! The core of a session: what a proxy has from before this stream.
+//!
+//! An incremental proxy tells the version of each resource that it has, and is
+//! sent what differs. One that speaks state of the world tells one version for
+//! each kind: either it has everything, or it is sent everything.
+
+use std::collections::BTreeMap;
+
+use super::Dialect;
+use super::core::Core;
+use super::in_flight::Has;
+use super::kind::{Pending, digest_of, version_text};
+use super::order::Bound;
+use crate::resource::{ResourceKind, Version};
+
+impl Core {
+    /// Takes note of what an incremental proxy has. Called in the first request
+    /// of a kind, before its names are added.
+    pub(super) fn remember_initial(
+        &mut self,
+        kind: ResourceKind,
+        versions: impl IntoIterator<Item = (String, String)>,
+    ) {
+        let versions: BTreeMap<_, _> = versions
+            .into_iter()
+            .map(|(name, version)| (self.shared_name(kind, &name), Version::parse(&version)))
+            .collect();
+        if !versions.is_empty() {
+            self.resumed.get_or_insert_default();
+            self.kind_mut(kind).initial = versions;
+        }
+    }
+
+    /// Takes note of the version that a state-of-the-world proxy reports in the
+    /// first request of a kind.
+    pub(super) fn remember_version(&mut self, kind: ResourceKind, version: &str) {
+        if !version.is_empty() {
+            self.resumed.get_or_insert_default();
+            self.kind_mut(kind).reported = Some(version.into());
+        }
+    }
+
+    /// Compares what an incremental proxy has with the view. Does nothing until
+    /// there is a view.
+    pub(super) fn settle_initial(&mut self, kind: ResourceKind) {
+        let Some(base) = self.base().cloned() else { return };
+        let state = self.kind_mut(kind);
+        let mut initial = std::mem::take(&mut state.initial);
+        if initial.is_empty() {
+            return;
+        }
+        state.owes_answer = false;
+        let names: Vec<_> = if state.interest.wildcard {
+            base.iter(kind).map(|resource| resource.key.name.clone()).collect()
+        } else {
+            state.interest.names.iter().cloned().collect()
+        };
+        let examined = names.len() + initial.len();
+        for name in names {
+            let resource = base.get(&state.key(&name));
+            let had = match initial.remove(&name) {
+                None if state.pending(&name).is_some() => continue,
+                None => Has::Nothing,
+                Some(version) => version.map_or(Has::Unknown, Has::Version),
+            };
+            let forced = state.owed.remove(&name);
+            if !forced && resource.is_some_and(|resource| had.version() == Some(resource.version)) {
+                state.account(&name, &Has::Nothing, &Has::of(resource));
+            } else {
+                state.account(&name, &Has::Nothing, &had);
+                state.ready.insert(name, Pending { forced, ..Pending::new(had) });
+            }
+        }
+        if state.interest.wildcard {
+            for (name, version) in initial {
+                let had = version.map_or(Has::Unknown, Has::Version);
+                state.account(&name, &Has::Nothing, &had);
+                state.ready.insert(name, Pending::new(had));
+            }
+        }
+        state.owed.clear();
+        self.worked(examined);
+    }
+
+    /// Takes a state-of-the-world proxy to have everything, if the version that
+    /// it reports is that of everything. Does nothing until there is a view.
+    pub(super) fn settle_version(&mut self, kind: ResourceKind) {
+        let Some(base) = self.base().cloned() else { return };
+        let is_whole = self.is_whole(kind);
+        let state = self.kind_mut(kind);
+        let Some(reported) = state.reported.take() else { return };
+        let (digest, delivered) = digest_of(&base, kind, &state.interest);
+        if *reported != version_text(digest) {
+            state.earlier = is_whole.then(Bound::default);
+            return;
+        }
+        state.ready.clear();
+        state.held.clear();
+        state.sweep = None;
+        state.owes_answer = false;
+        state.digest = digest;
+        state.delivered = delivered;
+        self.worked(delivered);
+    }
+
+    /// Whether the dialect of this session is state of the world and a response
+    /// of this kind has to hold all resources.
+    pub(super) fn is_whole(&self, kind: ResourceKind) -> bool {
+        self.dialect() == Dialect::Sotw && kind.has_wildcard()
+    }
+}

@@ -1,0 +1,372 @@
+//! A server on loopback with certificates made for the test, and plain clients
+//! of both dialects.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use envoy_types::pb::envoy::config::core::v3::Node;
+use envoy_types::pb::envoy::service::discovery::v3 as discovery;
+use envoy_types::pb::google::rpc::Status as RpcStatus;
+use hyper_util::rt::TokioIo;
+use osm_core::identity::ProxyId;
+use osm_xds::metrics::Metrics;
+use osm_xds::resource::{Resource, ResourceKey, ResourceKind, ResourceName};
+use osm_xds::server::{
+    CertificateAuthenticator, ProxyAuthenticator, Registry, Server, ServerOptions, TlsHandle, TlsMaterial,
+};
+use osm_xds::view::{Layer, LayerId, Refusal, View, ViewSender, ViewSource, ViewWatch};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Status, Streaming};
+
+/// How long anything may take before the test fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits for a future, but not for ever.
+pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("{what} did not happen within {PATIENCE:?}"),
+    }
+}
+
+/// Waits until a condition holds, but not for ever.
+pub(crate) async fn eventually(what: &str, condition: impl Fn() -> bool) {
+    soon(what, async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    })
+    .await;
+}
+
+/// A certificate authority.
+pub(crate) struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    root: CertificateDer<'static>,
+}
+
+/// A certificate and its key.
+pub(crate) type Credentials = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+impl Authority {
+    pub(crate) fn new() -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a key");
+        let root = params.self_signed(&key).expect("a root").der().clone();
+        Self { issuer: Issuer::new(params, key), root }
+    }
+
+    /// A certificate with these names that ends at this moment, or in a year.
+    fn issue(&self, names: Vec<SanType>, not_after: Option<time::OffsetDateTime>) -> Credentials {
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = names;
+        if let Some(not_after) = not_after {
+            params.not_after = not_after;
+        }
+        let key = KeyPair::generate().expect("a key");
+        let leaf = params.signed_by(&key, &self.issuer).expect("a certificate").der().clone();
+        (vec![leaf], PrivateKeyDer::try_from(key.serialize_der()).expect("a PKCS#8 key"))
+    }
+
+    pub(crate) fn proxy(&self, uuid: &str) -> Credentials {
+        self.issue(vec![uri(uuid)], None)
+    }
+
+    /// A proxy's certificate that is valid for so long still.
+    pub(crate) fn proxy_until(&self, uuid: &str, left: time::Duration) -> Credentials {
+        self.issue(vec![uri(uuid)], Some(time::OffsetDateTime::now_utc() + left))
+    }
+
+    /// The material of a server of this authority that trusts clients of `clients`.
+    pub(crate) fn server(&self, clients: &Self) -> TlsMaterial {
+        let name = SanType::DnsName("osm-controller".try_into().expect("a DNS name"));
+        let (chain, key) = self.issue(vec![name], None);
+        TlsMaterial { chain, key, client_roots: vec![clients.root.clone()] }
+    }
+}
+
+fn uri(uuid: &str) -> SanType {
+    let uri = format!("spiffe://cluster.local/{uuid}/sidecar/till/shop");
+    SanType::URI(uri.as_str().try_into().expect("an ASCII URI"))
+}
+
+/// One view for all proxies, except those called `unwanted`.
+pub(crate) struct Everyone(pub(crate) ViewSender);
+
+impl ViewSource for Everyone {
+    fn subscribe(&self, proxy: &ProxyId) -> Result<ViewWatch, Refusal> {
+        match proxy.uuid.as_str() {
+            "unwanted" => Err(Refusal::denied("this proxy's pod is unknown")),
+            "too-early" => Err(Refusal::unavailable("the cache is not filled yet")),
+            _ => Ok(self.0.watch()),
+        }
+    }
+}
+
+pub(crate) fn resource(kind: ResourceKind, name: &str, body: impl Into<Vec<u8>>) -> Arc<Resource> {
+    let key = ResourceKey::new(kind, ResourceName::new(name));
+    Arc::new(Resource::new(key, body.into().into(), vec![], vec![]))
+}
+
+/// A view of one layer.
+pub(crate) fn view(version: u64, resources: impl IntoIterator<Item = Arc<Resource>>) -> Arc<View> {
+    Arc::new(View::new(version, [Arc::new(Layer::new(LayerId::unique(), resources))]))
+}
+
+/// A cluster and a listener.
+pub(crate) fn small_view(version: u64, cluster: &str) -> Arc<View> {
+    let listener = resource(ResourceKind::Listener, "inbound", "l");
+    view(version, [resource(ResourceKind::Cluster, "till", cluster), listener])
+}
+
+/// A running server.
+pub(crate) struct Running {
+    pub(crate) authority: Authority,
+    pub(crate) address: SocketAddr,
+    pub(crate) views: Arc<Everyone>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) metrics: prometheus_client::registry::Registry,
+    pub(crate) tls: TlsHandle,
+    pub(crate) shutdown: Option<oneshot::Sender<()>>,
+    pub(crate) served: JoinHandle<std::io::Result<()>>,
+}
+
+impl Running {
+    /// A server with default options that delivers a small view of version 1.
+    pub(crate) async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    pub(crate) async fn start_with(adjust: impl FnOnce(&mut ServerOptions)) -> Self {
+        let trust_domain = "cluster.local".parse().expect("a trust domain");
+        Self::start_believing(Arc::new(CertificateAuthenticator::new(trust_domain)), adjust).await
+    }
+
+    pub(crate) async fn start_believing(
+        authenticator: Arc<dyn ProxyAuthenticator>,
+        adjust: impl FnOnce(&mut ServerOptions),
+    ) -> Self {
+        let authority = Authority::new();
+        let tls = TlsHandle::new();
+        tls.set(authority.server(&authority)).expect("good material");
+        let views = Arc::new(Everyone(ViewSender::new(Some(small_view(1, "c")))));
+        let counters = Metrics::new();
+        let mut metrics = prometheus_client::registry::Registry::default();
+        counters.register(&mut metrics);
+        let mut options = ServerOptions::default();
+        adjust(&mut options);
+        let source = Arc::clone(&views);
+        let server = Server::new(options, source, authenticator, tls.clone(), counters);
+        let registry = server.registry();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let (shutdown, stop) = oneshot::channel::<()>();
+        let served = tokio::spawn(server.serve(listener, async {
+            // The sender is dropped at the end of the test: that is an end, too.
+            let _ = stop.await;
+        }));
+        Self { authority, address, views, registry, metrics, tls, shutdown: Some(shutdown), served }
+    }
+
+    /// A connection that shows these credentials and believes the server's root.
+    pub(crate) async fn channel(
+        &self,
+        shown: Option<Credentials>,
+    ) -> Result<Channel, tonic::transport::Error> {
+        self.channel_believing(&self.authority, shown).await
+    }
+
+    pub(crate) async fn channel_believing(
+        &self,
+        believed: &Authority,
+        shown: Option<Credentials>,
+    ) -> Result<Channel, tonic::transport::Error> {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(believed.root.clone()).expect("a root");
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("TLS versions")
+            .with_root_certificates(roots);
+        let mut config = match shown {
+            Some((chain, key)) => config.with_client_auth_cert(chain, key).expect("good credentials"),
+            None => config.with_no_client_auth(),
+        };
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let connector = TlsConnector::from(Arc::new(config));
+        let address = self.address;
+        let connect = tower::service_fn(move |_| {
+            let connector = connector.clone();
+            async move {
+                let socket = TcpStream::connect(address).await?;
+                let name = ServerName::try_from("osm-controller").expect("a DNS name");
+                Ok::<_, std::io::Error>(TokioIo::new(connector.connect(name, socket).await?))
+            }
+        });
+        Endpoint::from_static("http://osm-controller")
+            .initial_stream_window_size(64 * 1024)
+            .connect_with_connector(connect)
+            .await
+    }
+
+    pub(crate) async fn delta(&self, uuid: &str) -> Delta {
+        let channel = self.channel(Some(self.authority.proxy(uuid))).await.expect("a connection");
+        Delta::open(channel, uuid).await
+    }
+
+    /// What a metric with these labels is at; `None` if there is no such line.
+    pub(crate) fn metric(&self, line: &str) -> Option<f64> {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.metrics).expect("it can be written");
+        let value = text.lines().find_map(|found| found.strip_prefix(line)?.strip_prefix(' '))?;
+        value.parse().ok()
+    }
+
+    /// Ends the server and waits for it.
+    pub(crate) async fn stop(mut self) {
+        drop(self.shutdown.take());
+        let served = soon("the end of the server", &mut self.served).await;
+        served.expect("no panic").expect("no failure");
+    }
+}
+
+fn node(uuid: &str) -> Option<Node> {
+    Some(Node { id: uuid.to_owned(), ..Node::default() })
+}
+
+type Client = discovery::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient<Channel>;
+
+/// A stream of the incremental dialect.
+pub(crate) struct Delta {
+    pub(crate) requests: mpsc::Sender<discovery::DeltaDiscoveryRequest>,
+    pub(crate) responses: Streaming<discovery::DeltaDiscoveryResponse>,
+    uuid: String,
+}
+
+impl Delta {
+    pub(crate) async fn open(channel: Channel, uuid: &str) -> Self {
+        Self::open_with(channel, uuid, None).await
+    }
+
+    /// A stream with this `authorization` header.
+    pub(crate) async fn open_with(channel: Channel, uuid: &str, authorization: Option<&str>) -> Self {
+        let (requests, queue) = mpsc::channel(64);
+        let mut client = Client::new(channel);
+        let mut request = tonic::Request::new(ReceiverStream::new(queue));
+        if let Some(value) = authorization {
+            request.metadata_mut().insert("authorization", value.parse().expect("a header's value"));
+        }
+        let call = client.delta_aggregated_resources(request);
+        let responses = soon("the start of a stream", call).await.expect("it starts").into_inner();
+        Self { requests, responses, uuid: uuid.to_owned() }
+    }
+
+    pub(crate) async fn send(&self, request: discovery::DeltaDiscoveryRequest) {
+        soon("room for a request", self.requests.send(request)).await.expect("the stream is open");
+    }
+
+    /// Asks for all clusters and listeners.
+    pub(crate) async fn subscribe(&self) {
+        for kind in [ResourceKind::Cluster, ResourceKind::Listener] {
+            self.subscribe_having(kind, []).await;
+        }
+    }
+
+    /// Asks for all resources of a kind, some of which it has in these versions.
+    pub(crate) async fn subscribe_having(
+        &self,
+        kind: ResourceKind,
+        versions: impl IntoIterator<Item = (String, String)>,
+    ) {
+        self.send(discovery::DeltaDiscoveryRequest {
+            node: node(&self.uuid),
+            type_url: kind.type_url().to_owned(),
+            initial_resource_versions: versions.into_iter().collect(),
+            ..Default::default()
+        })
+        .await;
+    }
+
+    pub(crate) async fn next(&mut self) -> Result<discovery::DeltaDiscoveryResponse, Status> {
+        let message = soon("a response", self.responses.message()).await?;
+        Ok(message.expect("the stream has not ended"))
+    }
+
+    /// The status that ends the stream.
+    pub(crate) async fn end(&mut self) -> Status {
+        loop {
+            if let Err(status) = self.next().await {
+                return status;
+            }
+        }
+    }
+
+    pub(crate) async fn answer(&self, response: &discovery::DeltaDiscoveryResponse, error: Option<&str>) {
+        self.send(discovery::DeltaDiscoveryRequest {
+            type_url: response.type_url.clone(),
+            response_nonce: response.nonce.clone(),
+            error_detail: error.map(|message| RpcStatus {
+                code: 13,
+                message: message.to_owned(),
+                ..Default::default()
+            }),
+            ..Default::default()
+        })
+        .await;
+    }
+
+    /// Reads and acknowledges responses until one has this resource.
+    pub(crate) async fn accept_until(&mut self, name: &str) -> discovery::DeltaDiscoveryResponse {
+        loop {
+            let response = self.next().await.expect("a response");
+            self.answer(&response, None).await;
+            if response.resources.iter().any(|resource| resource.name == name) {
+                return response;
+            }
+        }
+    }
+}
+
+/// A stream of the state-of-the-world dialect.
+pub(crate) struct Sotw {
+    pub(crate) requests: mpsc::Sender<discovery::DiscoveryRequest>,
+    responses: Streaming<discovery::DiscoveryResponse>,
+}
+
+impl Sotw {
+    pub(crate) async fn open(channel: Channel) -> Self {
+        let (requests, queue) = mpsc::channel(64);
+        let mut client = Client::new(channel);
+        let call = client.stream_aggregated_resources(ReceiverStream::new(queue));
+        let responses = soon("the start of a stream", call).await.expect("it starts").into_inner();
+        Self { requests, responses }
+    }
+
+    pub(crate) async fn ask(&self, uuid: &str, kind: ResourceKind) {
+        let type_url = kind.type_url().to_owned();
+        let request = discovery::DiscoveryRequest { node: node(uuid), type_url, ..Default::default() };
+        self.requests.send(request).await.expect("the stream is open");
+    }
+
+    pub(crate) async fn accept(&mut self) -> discovery::DiscoveryResponse {
+        let response = soon("a response", self.responses.message()).await.expect("no refusal");
+        let response = response.expect("the stream has not ended");
+        let request = discovery::DiscoveryRequest {
+            type_url: response.type_url.clone(),
+            version_info: response.version_info.clone(),
+            response_nonce: response.nonce.clone(),
+            ..Default::default()
+        };
+        self.requests.send(request).await.expect("the stream is open");
+        response
+    }
+}
