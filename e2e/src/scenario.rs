@@ -14,13 +14,15 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow, bail};
 use osm_core::diagnostic::Diagnostic;
 use osm_core::identity::ProxyId;
-use osm_core::ir::{Access, InboundAccess, ProxyClass};
+use osm_core::ir::ProxyClass;
 use osm_core::name::QualifiedName;
 use osm_core::policy::{self, Compiled};
 use osm_core::snapshot::{MeshOptions, MeshSnapshot, SnapshotBuilder};
 use osm_k8s::source::files::{FileSet, FileText, ManifestStore};
 use osm_xds::generate;
 use osm_xds::resource::Resource;
+
+use crate::meshes;
 
 /// A mesh, and what is decided for its proxies.
 #[derive(Debug)]
@@ -134,11 +136,7 @@ impl Class {
     #[must_use]
     pub fn resources(&self, bundle_pem: &str) -> Vec<Resource> {
         let mut resources = generate::proxy(&self.compiled.ir);
-        for service in &self.compiled.ir.inbound {
-            if matches!(&service.access, InboundAccess::Tcp(Access::These(_))) {
-                resources.push(generate::validation_secret(service, bundle_pem));
-            }
-        }
+        resources.extend(meshes::validation_secrets(&self.compiled.ir, bundle_pem));
         resources.sort_by(|one, other| one.key.cmp(&other.key));
         resources
     }

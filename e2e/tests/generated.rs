@@ -1,57 +1,26 @@
 //! What is generated for meshes of all shapes: maps are encoded canonically,
 //! and a real Envoy accepts it.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
-
-use osm_core::ir::{Access, InboundAccess};
-use osm_core::model::{MeshConfig, MeshObject};
 use osm_core::policy;
-use osm_core::snapshot::{MeshOptions, MeshSnapshot, SnapshotBuilder};
-use osm_core::source::SourceEvent;
-use osm_core::testing::{history, play, proxies};
-use osm_e2e::{descriptors, pem::Pem, validate::Validator};
+use osm_core::testing::proxies;
+use osm_e2e::{descriptors, meshes, pem::Pem, validate::Validator};
 use osm_xds::generate;
 use osm_xds::resource::{Resource, ResourceKey, ResourceKind, ResourceName};
-use proptest::strategy::{Strategy, ValueTree};
-use proptest::test_runner::TestRunner;
-
-fn snapshot(objects: Vec<MeshObject>, permissive: bool) -> Arc<MeshSnapshot> {
-    let mut builder = SnapshotBuilder::new(MeshOptions::default());
-    builder.apply(SourceEvent::Reset);
-    objects.into_iter().for_each(|object| builder.apply(SourceEvent::apply(object)));
-    if permissive {
-        let mut config = MeshConfig::new(MeshOptions::default().mesh_config);
-        config.permissive = true;
-        builder.apply(SourceEvent::apply(config));
-    }
-    builder.apply(SourceEvent::Ready);
-    builder.build();
-    Arc::clone(builder.current())
-}
+use std::collections::BTreeSet;
 
 /// Random meshes whose proxies are looked at.
-const MESHES: usize = 300;
+const MESHES: usize = 60;
 
 /// The resources of proxies in random meshes. Only sets in which something is
 /// new are kept; together they have every resource that is generated at all.
 fn configurations(pem: &Pem) -> Vec<Vec<Resource>> {
-    let mut runner = TestRunner::deterministic();
     let mut known = BTreeSet::new();
     let mut configurations = Vec::new();
-    for mesh in 0..MESHES {
-        let steps = history(120).new_tree(&mut runner).expect("a mesh").current();
-        let snapshot = snapshot(play(&steps).1, mesh % 4 == 3);
+    for objects in meshes::random(MESHES) {
+        let snapshot = meshes::snapshot(&objects);
         for proxy in proxies() {
             let Ok(compiled) = policy::compile(&snapshot, &proxy) else { continue };
-            let mut resources = generate::proxy(&compiled.ir);
-            resources.push(generate::trust_secret(&pem.certificate));
-            resources.push(generate::certificate_secret(&pem.certificate, &pem.key));
-            for service in &compiled.ir.inbound {
-                if matches!(&service.access, InboundAccess::Tcp(Access::These(_))) {
-                    resources.push(generate::validation_secret(service, &pem.certificate));
-                }
-            }
+            let resources = meshes::resources(&compiled.ir, pem);
             let before = known.len();
             known.extend(resources.iter().map(|resource| (resource.key.clone(), resource.version)));
             if known.len() > before {
