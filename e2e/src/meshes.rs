@@ -34,7 +34,7 @@ pub fn random(count: usize) -> Vec<Vec<MeshObject>> {
             vec(object(), OBJECTS).new_tree(&mut runner).expect("a strategy without filters").current();
         let mut config = MeshConfig::new(MeshOptions::default().mesh_config);
         config.permissive = number % 4 == 3;
-        config.egress = number % 3 == 0;
+        config.egress = number.is_multiple_of(3);
         let all = objects.into_iter().chain([config.into()]);
         let last: BTreeMap<ObjectRef, MeshObject> = all.map(|object| (object.object_ref(), object)).collect();
         last.into_values().collect()
