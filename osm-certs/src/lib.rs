@@ -15,13 +15,28 @@
 //! ```
 //!
 //! Without the default feature `in-process` only the doors and the values that
-//! go through them are here, for those who program against them.
+//! go through them are here, for those who program against them. Feature
+//! `testing` adds a fake issuer, a clock for tests and the kit that checks an issuer.
 
 pub mod certificate;
+#[cfg(feature = "in-process")]
+pub mod clock;
+#[cfg(feature = "in-process")]
+pub mod enrolment;
+#[cfg(feature = "in-process")]
+pub mod in_process;
 pub mod issuer;
+#[cfg(feature = "in-process")]
+pub mod manager;
+#[cfg(feature = "in-process")]
+pub mod metrics;
 pub mod provider;
 pub mod request;
 pub mod subject;
+#[cfg(feature = "in-process")]
+pub mod verify;
 
 mod names;
 mod pem;
+#[cfg(feature = "in-process")]
+mod profile;

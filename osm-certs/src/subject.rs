@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn a_common_name_is_whole_or_absent() {
         assert_eq!(workload("till").common_name().as_deref(), Some("till.shop.cluster.local"));
-        assert_eq!(workload(&"x".repeat(45)).common_name(), None);
+        assert_eq!(workload(&"x".repeat(46)).common_name(), None);
     }
 
     #[test]

@@ -1,0 +1,95 @@
+//! New keys and the requests to certify them.
+
+use std::time::Duration;
+
+use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
+use rustls_pki_types::PrivatePkcs8KeyDer;
+use thiserror::Error;
+use zeroize::Zeroize;
+
+use crate::certificate::{InvalidCertificate, PrivateKey};
+use crate::profile;
+use crate::request::{InvalidRequest, SigningRequest};
+use crate::subject::Subject;
+
+/// A new private key (ECDSA on P-256) and the request to certify it.
+///
+/// Making one takes some tens of microseconds of computing; the manager makes
+/// them off the asynchronous threads.
+#[derive(Debug, Clone)]
+pub struct Enrolment {
+    /// The key, which stays here.
+    pub key: PrivateKey,
+    /// The request, which an issuer is to sign.
+    pub request: SigningRequest,
+}
+
+/// Why there is no new key or request.
+#[derive(Debug, Error)]
+pub enum EnrolmentError {
+    /// The cryptography fails: no random numbers, most likely.
+    #[error("no key and request could be made")]
+    Cryptography(#[source] rcgen::Error),
+    /// The key that was made can't be used.
+    #[error("the new key cannot be used")]
+    Key(#[source] InvalidCertificate),
+    /// The subject or the validity is of no use.
+    #[error("the request is of no use")]
+    Request(#[source] InvalidRequest),
+}
+
+impl Enrolment {
+    /// Makes a key, and the request for a certificate that is valid for so long.
+    ///
+    /// # Errors
+    /// When the validity is zero, the subject has no name, or the cryptography fails.
+    pub fn new(subject: Subject, validity: Duration) -> Result<Self, EnrolmentError> {
+        let mut pair =
+            KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(EnrolmentError::Cryptography)?;
+        let csr = profile::leaf(&subject).and_then(|params| params.serialize_request(&pair));
+        let key = PrivateKey::from_der(PrivatePkcs8KeyDer::from(pair.serialize_der()).into());
+        pair.zeroize();
+        let csr = csr.map_err(EnrolmentError::Cryptography)?;
+        let request = SigningRequest::new(subject, csr.der().clone(), validity);
+        Ok(Self {
+            key: key.map_err(EnrolmentError::Key)?,
+            request: request.map_err(EnrolmentError::Request)?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subject(account: &str) -> Subject {
+        Subject::Workload(format!("spiffe://cluster.local/{account}/shop").parse().expect("a SPIFFE ID"))
+    }
+
+    #[test]
+    fn a_request_for_other_names_is_refused() {
+        let till = Enrolment::new(subject("till"), Duration::from_secs(60)).expect("a request");
+        let csr = till.request.csr_der().clone();
+        let error = SigningRequest::new(subject("thief"), csr.clone(), Duration::from_secs(60));
+        assert!(matches!(error, Err(InvalidRequest::OtherNames(_))), "{error:?}");
+        SigningRequest::new(subject("till"), csr, Duration::from_secs(60)).expect("its own names");
+    }
+
+    #[test]
+    fn a_request_of_no_use_is_refused() {
+        let error = Enrolment::new(subject("till"), Duration::ZERO).expect_err("no validity");
+        assert!(matches!(error, EnrolmentError::Request(InvalidRequest::Empty(_))), "{error:?}");
+        let error = Enrolment::new(Subject::control_plane([]), Duration::from_secs(1)).expect_err("no name");
+        assert!(matches!(error, EnrolmentError::Request(_)), "{error:?}");
+    }
+
+    /// I11: what is asked for shows; the key does not.
+    #[test]
+    fn i11_a_new_key_shows_nowhere_but_in_the_key() {
+        let made = Enrolment::new(subject("till"), Duration::from_secs(60)).expect("a request");
+        let text = format!("{made:?}");
+        assert!(text.contains("PrivateKey(elided)") && text.contains("till"), "{text}");
+        let body: String = made.key.pem().lines().filter(|line| !line.contains("KEY")).collect();
+        assert!(body.len() > 100 && !made.request.csr_pem().replace('\n', "").contains(&body[90..130]));
+    }
+}

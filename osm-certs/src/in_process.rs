@@ -1,0 +1,200 @@
+//! A certificate authority in this process.
+//!
+//! Its root is self-signed (ECDSA on P-256, ten years, may sign leaves only)
+//! and lives in a folder ([`InProcessCa::create_or_load`]) or in memory
+//! ([`InProcessCa::ephemeral`]). What a certificate says is taken from the
+//! request's subject; from its certification request only the public key.
+
+mod folder;
+mod root;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use rcgen::{CertificateParams, SerialNumber, SubjectPublicKeyInfo};
+use rustls::crypto::aws_lc_rs;
+use thiserror::Error;
+use time::OffsetDateTime;
+
+pub use folder::{CERTIFICATE_FILE, KEY_FILE};
+
+use crate::certificate::{CertificateChain, InvalidCertificate, TrustBundle};
+use crate::clock::{Clock, SystemClock};
+use crate::issuer::{Issuer, IssuerError, async_trait};
+use crate::profile;
+use crate::request::SigningRequest;
+use root::Root;
+
+/// How long before its issue a certificate begins to be valid, for readers
+/// whose clocks are behind.
+pub const BACKDATING: Duration = Duration::from_secs(5 * 60);
+/// How long a new root is valid.
+pub const ROOT_VALIDITY: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
+/// A certificate authority whose key is in this process.
+///
+/// ```
+/// use std::time::Duration;
+/// use osm_certs::enrolment::Enrolment;
+/// use osm_certs::in_process::InProcessCa;
+/// use osm_certs::issuer::Issuer;
+/// use osm_certs::subject::Subject;
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let ca = InProcessCa::ephemeral()?;
+/// let subject = Subject::Workload("spiffe://cluster.local/till/shop".parse()?);
+/// let Enrolment { key, request } = Enrolment::new(subject, Duration::from_secs(3600))?;
+/// let chain = ca.sign(&request).await?;
+/// # drop((key, chain));
+/// # Ok(())
+/// # }
+/// ```
+pub struct InProcessCa {
+    root: Root,
+    clock: Arc<dyn Clock>,
+}
+
+/// Why there is no authority.
+#[derive(Debug, Error)]
+pub enum CaError {
+    /// A file or folder can't be used as it should.
+    #[error("cannot {action} {}", path.display())]
+    Storage {
+        /// What was tried.
+        action: &'static str,
+        /// With which file or folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// What is in the folder must not be used as it is: a person has to decide.
+    #[error("the authority in {} is not used: {reason}", folder.display())]
+    Refused {
+        /// The folder.
+        folder: PathBuf,
+        /// What is wrong, and what can be done.
+        reason: String,
+    },
+    /// The cryptography fails: no random numbers, most likely.
+    #[error("the authority's key or certificate cannot be made")]
+    Cryptography(#[source] rcgen::Error),
+    /// The certificate that was made can't be read.
+    #[error("the authority's new certificate cannot be used")]
+    Certificate(#[source] InvalidCertificate),
+}
+
+impl InProcessCa {
+    /// Loads the root from a folder (`ca.crt` and `ca.key`, PEM), or makes one and
+    /// writes it there if the folder has neither.
+    ///
+    /// The folder is made with mode 0700 if it is missing, the key with 0600.
+    /// Several processes may do this at once: all get the same root. Blocks on
+    /// files; call it before serving, or off the asynchronous threads.
+    ///
+    /// # Errors
+    /// When files can't be read or written, and when the pair is not one to be
+    /// used: one file of the two is missing, they do not belong together, others
+    /// may read the key, the certificate is not a self-signed authority's or has
+    /// ended. The text says what to do; nothing is overwritten.
+    pub fn create_or_load(folder: impl AsRef<Path>) -> Result<Self, CaError> {
+        Self::create_or_load_with(folder, Arc::new(SystemClock))
+    }
+
+    /// The same by another clock.
+    ///
+    /// # Errors
+    /// As [`create_or_load`](Self::create_or_load).
+    pub fn create_or_load_with(folder: impl AsRef<Path>, clock: Arc<dyn Clock>) -> Result<Self, CaError> {
+        let root = folder::create_or_load(folder.as_ref(), clock.now())?;
+        Ok(Self { root, clock })
+    }
+
+    /// An authority with a root of its own that ends with it.
+    ///
+    /// # Errors
+    /// When the cryptography fails.
+    pub fn ephemeral() -> Result<Self, CaError> {
+        Self::ephemeral_with(Arc::new(SystemClock))
+    }
+
+    /// The same by another clock.
+    ///
+    /// # Errors
+    /// When the cryptography fails.
+    pub fn ephemeral_with(clock: Arc<dyn Clock>) -> Result<Self, CaError> {
+        Ok(Self { root: Root::new(clock.now())?, clock })
+    }
+
+    /// The root certificate, as the only one of a bundle.
+    #[must_use]
+    pub fn root(&self) -> &TrustBundle {
+        self.root.bundle()
+    }
+
+    fn issue(&self, request: &SigningRequest) -> Result<CertificateChain, IssuerError> {
+        let params = self.parameters(request)?;
+        let public_key = SubjectPublicKeyInfo::from_der(request.public_key()).map_err(|error| {
+            IssuerError::refused("the public key is of a kind that is not known").because(error)
+        })?;
+        let leaf = params
+            .signed_by(&public_key, self.root.signer())
+            .map_err(|error| IssuerError::refused("the certificate cannot be signed").because(error))?;
+        CertificateChain::from_der([leaf.der().clone()])
+            .map_err(|error| IssuerError::refused("the new certificate cannot be read").because(error))
+    }
+
+    fn parameters(&self, request: &SigningRequest) -> Result<CertificateParams, IssuerError> {
+        let now = self.clock.now();
+        if now >= self.root.not_after() {
+            return Err(IssuerError::refused("the root certificate has ended; a new root has to be made"));
+        }
+        let mut params = profile::leaf(request.subject())
+            .map_err(|error| IssuerError::refused("the subject's names cannot be written").because(error))?;
+        let not_after = now.checked_add(request.validity()).unwrap_or(self.root.not_after());
+        // A leaf outside its root's life would be refused by everybody.
+        params.not_before = whole_seconds((now - BACKDATING).max(self.root.not_before()));
+        params.not_after = whole_seconds(not_after.min(self.root.not_after()));
+        params.serial_number = Some(random_serial()?);
+        params.use_authority_key_identifier_extension = true;
+        Ok(params)
+    }
+}
+
+#[async_trait]
+impl Issuer for InProcessCa {
+    async fn sign(&self, request: &SigningRequest) -> Result<CertificateChain, IssuerError> {
+        self.issue(request)
+    }
+
+    async fn trust_bundle(&self) -> Result<TrustBundle, IssuerError> {
+        Ok(self.root.bundle().clone())
+    }
+}
+
+impl fmt::Debug for InProcessCa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InProcessCa").field("root", self.root.bundle()).finish_non_exhaustive()
+    }
+}
+
+/// 128 bits: the first two are fixed so that the number is positive and always
+/// of one length, the others random (RFC 5280, section 4.1.2.2).
+fn random_serial() -> Result<SerialNumber, IssuerError> {
+    let mut bytes = [0; 16];
+    aws_lc_rs::default_provider()
+        .secure_random
+        .fill(&mut bytes)
+        .map_err(|_| IssuerError::unavailable("the system has no random numbers"))?;
+    bytes[0] = bytes[0] & 0x3f | 0x40;
+    Ok(SerialNumber::from_slice(&bytes))
+}
+
+/// X.509 knows no parts of seconds; they are dropped, so that nothing is valid
+/// for longer than was asked.
+fn whole_seconds(time: SystemTime) -> OffsetDateTime {
+    let time = OffsetDateTime::from(time);
+    time.replace_nanosecond(0).unwrap_or(time)
+}

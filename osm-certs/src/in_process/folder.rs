@@ -1,0 +1,146 @@
+//! The root in a folder: two files that are there together or not at all.
+//!
+//! The key is written first and the certificate last, each by renaming a file
+//! that is complete on disk; so who sees both sees a whole pair, and a crash in
+//! between leaves a key alone, which is refused and never overwritten.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::time::SystemTime;
+
+use zeroize::Zeroizing;
+
+use super::{CaError, root::Root};
+
+/// The file with the root certificate, in PEM.
+pub const CERTIFICATE_FILE: &str = "ca.crt";
+/// The file with the root's private key, in PEM (PKCS#8).
+pub const KEY_FILE: &str = "ca.key";
+/// The file that is locked while a root is made.
+const LOCK_FILE: &str = "ca.lock";
+
+/// Loads the pair, or makes it if neither file is there.
+pub(super) fn create_or_load(folder: &Path, now: SystemTime) -> Result<Root, CaError> {
+    // Without the lock first: the folder may be one that is only read.
+    if let Found::Both { certificate, key } = look(folder)? {
+        return read(folder, &certificate, &key, now);
+    }
+    make_folder(folder)?;
+    let _lock = lock(folder)?;
+    match look(folder)? {
+        Found::Both { certificate, key } => read(folder, &certificate, &key, now),
+        Found::Neither => create(folder, now),
+        Found::Only(there, missing) => Err(refused(
+            folder,
+            format!(
+                "{there} is there but {missing} is missing; restore {missing} from a copy, or move {there} \
+                 away to have a new root made"
+            ),
+        )),
+    }
+}
+
+/// What a folder has of the pair.
+enum Found {
+    Both { certificate: Zeroizing<String>, key: Zeroizing<String> },
+    Only(&'static str, &'static str),
+    Neither,
+}
+
+fn look(folder: &Path) -> Result<Found, CaError> {
+    // In the opposite order of writing, so that a pair that is just being
+    // completed can't look like a certificate without a key.
+    let certificate = contents(folder, CERTIFICATE_FILE)?;
+    let key = contents(folder, KEY_FILE)?;
+    Ok(match (certificate, key) {
+        (Some(certificate), Some(key)) => Found::Both { certificate, key },
+        (Some(_), None) => Found::Only(CERTIFICATE_FILE, KEY_FILE),
+        (None, Some(_)) => Found::Only(KEY_FILE, CERTIFICATE_FILE),
+        (None, None) => Found::Neither,
+    })
+}
+
+fn contents(folder: &Path, name: &str) -> Result<Option<Zeroizing<String>>, CaError> {
+    let path = folder.join(name);
+    let mut file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(storage("open", &path)(error)),
+    };
+    let metadata = file.metadata().map_err(storage("look at", &path))?;
+    let mode = metadata.permissions().mode();
+    if name == KEY_FILE && mode & 0o077 != 0 {
+        return Err(refused(
+            folder,
+            format!(
+                "others may read {KEY_FILE} (mode {:04o}); if nobody has, run `chmod 600` on it, else move both \
+                 files away to have a new root made",
+                mode & 0o7777
+            ),
+        ));
+    }
+    // Growing would leave pieces of the key behind.
+    let length = usize::try_from(metadata.len()).unwrap_or_default();
+    let mut text = Zeroizing::new(String::with_capacity(length + 1));
+    file.read_to_string(&mut text).map_err(storage("read", &path))?;
+    Ok(Some(text))
+}
+
+fn read(folder: &Path, certificate: &str, key: &str, now: SystemTime) -> Result<Root, CaError> {
+    let root = Root::read(certificate, key, now).map_err(|reason| refused(folder, reason))?;
+    tracing::info!(folder = %folder.display(), "the certificate authority's root was loaded");
+    Ok(root)
+}
+
+fn create(folder: &Path, now: SystemTime) -> Result<Root, CaError> {
+    let root = Root::new(now)?;
+    write(folder, KEY_FILE, 0o600, root.key()?.pem())?;
+    write(folder, CERTIFICATE_FILE, 0o644, root.bundle().pem())?;
+    tracing::info!(folder = %folder.display(), "the certificate authority's root was made");
+    Ok(root)
+}
+
+fn write(folder: &Path, name: &str, mode: u32, text: &str) -> Result<(), CaError> {
+    let path = folder.join(name);
+    let partial = folder.join(format!(".{name}.partial"));
+    // One that an earlier crash left could have another mode.
+    match std::fs::remove_file(&partial) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(storage("remove", &partial)(error)),
+        _ => {}
+    }
+    let written = || -> io::Result<()> {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&partial)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&partial, &path)?;
+        File::open(folder)?.sync_all()
+    };
+    written().map_err(storage("write", &path))
+}
+
+fn make_folder(folder: &Path) -> Result<(), CaError> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(storage("make the folder", folder))
+}
+
+/// Waits until no other process makes a root here. The lock ends with the file.
+fn lock(folder: &Path) -> Result<File, CaError> {
+    let path = folder.join(LOCK_FILE);
+    let locked = || -> io::Result<File> {
+        let options = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let file = options?;
+        file.lock()?;
+        Ok(file)
+    };
+    locked().map_err(storage("lock", &path))
+}
+
+fn refused(folder: &Path, reason: String) -> CaError {
+    CaError::Refused { folder: folder.to_owned(), reason }
+}
+
+fn storage(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> CaError {
+    let path = path.to_owned();
+    move |source| CaError::Storage { action, path, source }
+}

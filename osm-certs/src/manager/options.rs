@@ -1,0 +1,82 @@
+//! The settings of a manager.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::schedule::Pace;
+use crate::clock::{Clock, SystemClock};
+use crate::subject::Subject;
+
+/// The settings of a manager. All have defaults.
+///
+/// ```
+/// use std::time::Duration;
+/// use osm_certs::manager::ManagerOptions;
+///
+/// let options = ManagerOptions::default().with_validity(Duration::from_secs(3600));
+/// assert_eq!(options.validity, Duration::from_secs(3600));
+/// ```
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ManagerOptions {
+    /// For how long workloads' certificates are asked for: 24 h.
+    pub validity: Duration,
+    /// For how long those of proxies and of the control plane are asked for: 24 h.
+    pub internal_validity: Duration,
+    /// No validity is set lower than this while running: 10 min, as Open Service
+    /// Mesh has it. A demonstration may want less, down to a minute.
+    pub minimum_validity: Duration,
+    /// How many subjects are signed for at a time, and the waits after failures.
+    pub pace: Pace,
+    /// How long one answer of the issuer may take: 30 s.
+    pub patience: Duration,
+    /// How long a certificate that nobody watches is kept, so that a proxy that
+    /// reconnects finds the one that it has: 1 min.
+    pub linger: Duration,
+    /// How often the issuer is asked for its roots: every 5 min.
+    pub trust_refresh: Duration,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Default for ManagerOptions {
+    fn default() -> Self {
+        let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+        Self {
+            validity: minutes(24 * 60),
+            internal_validity: minutes(24 * 60),
+            minimum_validity: minutes(10),
+            pace: Pace::default(),
+            patience: Duration::from_secs(30),
+            linger: minutes(1),
+            trust_refresh: minutes(5),
+            clock: Arc::new(SystemClock),
+        }
+    }
+}
+
+impl ManagerOptions {
+    /// With this validity for workloads' certificates; it lowers the minimum if it
+    /// is less.
+    #[must_use]
+    pub fn with_validity(mut self, validity: Duration) -> Self {
+        self.validity = validity;
+        self.minimum_validity = self.minimum_validity.min(validity);
+        self
+    }
+
+    /// With another clock.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// For how long a subject's certificate is asked for, if workloads' are for `validity`.
+    pub(super) fn validity_of(&self, subject: &Subject, validity: Duration) -> Duration {
+        match subject {
+            Subject::Workload(_) => validity,
+            Subject::Proxy { .. } | Subject::ControlPlane { .. } => self.internal_validity,
+        }
+    }
+}
