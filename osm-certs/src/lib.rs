@@ -33,6 +33,8 @@ pub mod metrics;
 pub mod provider;
 pub mod request;
 pub mod subject;
+#[cfg(feature = "testing")]
+pub mod testing;
 #[cfg(feature = "in-process")]
 pub mod verify;
 

@@ -96,13 +96,14 @@ impl<T> Watch<T> {
         self.0.changed().await.map_err(|_| WatchEnded)
     }
 
-    /// Waits until there is a value, and gives the newest. Cancel safe.
+    /// Waits until there is a value, and gives the newest, which [`changed`](Self::changed)
+    /// then does not tell again. Cancel safe.
     ///
     /// # Errors
     /// When there is none and none can follow.
     pub async fn ready(&mut self) -> Result<Arc<T>, WatchEnded> {
         loop {
-            if let Some(value) = self.current() {
+            if let Some(value) = self.0.borrow_and_update().clone() {
                 return Ok(value);
             }
             self.changed().await?;

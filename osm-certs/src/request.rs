@@ -79,6 +79,12 @@ impl SigningRequest {
         Ok(Self { subject, validity, body: Arc::new(Body { der: csr, pem: text, public_key }) })
     }
 
+    /// The same key for another subject or validity, as only a wrong issuer would sign it.
+    #[cfg(feature = "testing")]
+    pub(crate) fn altered(&self, subject: Subject, validity: Duration) -> Self {
+        Self { subject, validity, body: Arc::clone(&self.body) }
+    }
+
     /// Whom the certificate is for; its names are [`Subject::names`].
     #[must_use]
     pub fn subject(&self) -> &Subject {
