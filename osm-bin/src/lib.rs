@@ -1,1 +1,14 @@
-//! x
+//! What the two programs `osm-controller` and `osm` are made of.
+//!
+//! This is the only crate that reads flags and the environment, installs
+//! anything global, and decides what runs. What a mesh means, how it is written
+//! down for Envoy and how certificates are made is in the other crates.
+#![allow(clippy::disallowed_methods, reason = "the programs may read the clock, spawn tasks and exit")]
+
+pub mod admin;
+pub mod args;
+pub mod controller;
+pub mod daemon;
+pub mod readiness;
+pub mod telemetry;
+pub mod version;

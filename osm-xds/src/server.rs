@@ -38,7 +38,7 @@ pub use authenticate::{
     AuthenticationError, CertificateAuthenticator, Evidence, ProxyAuthenticator, async_trait,
 };
 pub use registry::{Convergence, ProxyStatus, Registry, Sent};
-pub use tls::{TlsError, TlsHandle, TlsMaterial};
+pub use tls::{ProviderEnded, TlsError, TlsHandle, TlsMaterial};
 
 use crate::metrics::Metrics;
 use crate::session::SessionOptions;

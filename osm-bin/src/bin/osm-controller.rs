@@ -1,2 +1,7 @@
-//! x
-fn main() {}
+//! The control plane as a daemon.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    osm_bin::daemon::main()
+}

@@ -12,10 +12,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
+use osm_certs::provider::CertificateProvider;
+use osm_certs::subject::Subject;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::sync::watch;
 
 /// What the server proves and whom it believes.
 pub struct TlsMaterial {
@@ -53,7 +56,18 @@ pub enum TlsError {
 
 /// The TLS settings that the next handshake uses. Clones are the same handle.
 #[derive(Debug, Clone, Default)]
-pub struct TlsHandle(Arc<ArcSwapOption<ServerConfig>>);
+pub struct TlsHandle(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    config: ArcSwapOption<ServerConfig>,
+    is_set: watch::Sender<bool>,
+}
+
+/// Nobody renews the server's certificate or its trust any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the provider of the server's certificate ended")]
+pub struct ProviderEnded;
 
 impl TlsHandle {
     /// A handle with nothing set yet: connections are closed until it is.
@@ -69,19 +83,54 @@ impl TlsHandle {
     /// When the material does not serve; then what was set before still holds.
     pub fn set(&self, material: TlsMaterial) -> Result<(), TlsError> {
         let config = server_config(material)?;
-        self.0.store(Some(Arc::new(config)));
+        self.0.config.store(Some(Arc::new(config)));
+        self.0.is_set.send_replace(true);
         Ok(())
+    }
+
+    /// Exchanges the material whenever a provider has a new certificate of
+    /// `subject` or new roots, from now on. What does not serve is logged, and
+    /// what was set before still holds. Cancel safe.
+    ///
+    /// # Errors
+    /// When the provider ends.
+    pub async fn keep_current(
+        self,
+        provider: Arc<dyn CertificateProvider>,
+        subject: Subject,
+    ) -> Result<(), ProviderEnded> {
+        let mut certificate = provider.watch(&subject);
+        let mut trust = provider.trust();
+        loop {
+            if let (Some(certified), Some(bundle)) = (certificate.current(), trust.current()) {
+                let (chain, key) = certified.to_rustls();
+                let material = TlsMaterial { chain, key, client_roots: bundle.der().to_vec() };
+                if let Err(error) = self.set(material) {
+                    tracing::error!(%subject, %error, "certificate of the control plane cannot be used");
+                }
+            }
+            tokio::select! {
+                changed = certificate.changed() => changed.map_err(|_| ProviderEnded)?,
+                changed = trust.changed() => changed.map_err(|_| ProviderEnded)?,
+            }
+        }
+    }
+
+    /// Waits until material was set for the first time. Cancel safe.
+    pub async fn ready(&self) {
+        // The sender lives as long as the handle.
+        drop(self.0.is_set.subscribe().wait_for(|is_set| *is_set).await);
     }
 
     /// Whether anything was set.
     #[must_use]
     pub fn is_set(&self) -> bool {
-        self.0.load().is_some()
+        self.0.config.load().is_some()
     }
 
     /// The settings for one handshake.
     pub(super) fn current(&self) -> Option<Arc<ServerConfig>> {
-        self.0.load_full()
+        self.0.config.load_full()
     }
 }
 

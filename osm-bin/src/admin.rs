@@ -1,0 +1,80 @@
+//! The administration port: metrics, health and version, over plain HTTP.
+//!
+//! It tells nothing secret and changes nothing, so that probes and Prometheus
+//! can reach it without credentials.
+
+mod process;
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+
+pub use process::ProcessCollector;
+
+use crate::readiness::Readiness;
+use crate::version::Version;
+
+/// The media type of the OpenMetrics text format.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+struct Shared {
+    metrics: Registry,
+    readiness: Readiness,
+}
+
+/// The pages of the administration port.
+pub fn pages(metrics: Registry, readiness: Readiness) -> Router {
+    let shared = Arc::new(Shared { metrics, readiness });
+    Router::new()
+        .route("/metrics", get(metrics_page))
+        .route("/health/ready", get(ready))
+        .route("/health/alive", get(async || "alive\n"))
+        .route("/healthz", get(ready))
+        .route("/version", get(async || Json(Version::current())))
+        .fallback(async || {
+            (StatusCode::NOT_FOUND, "there are /metrics, /health/ready, /health/alive and /version\n")
+        })
+        .with_state(shared)
+}
+
+/// Serves pages until `shutdown`.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve(
+    listener: TcpListener,
+    pages: Router,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    axum::serve(listener, pages).with_graceful_shutdown(shutdown).await
+}
+
+async fn metrics_page(State(shared): State<Arc<Shared>>) -> Response {
+    let mut text = String::new();
+    match prometheus_client::encoding::text::encode(&mut text, &shared.metrics) {
+        Ok(()) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+    }
+}
+
+async fn ready(State(shared): State<Arc<Shared>>) -> Response {
+    match shared.readiness.check() {
+        Ok(()) => "ready\n".into_response(),
+        Err(waiting) => {
+            let reason = if waiting.draining {
+                "draining: this process is about to end\n".to_owned()
+            } else {
+                format!("waiting for: {}\n", waiting.waiting_for.join(", "))
+            };
+            (StatusCode::SERVICE_UNAVAILABLE, reason).into_response()
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! What the programs are told on their command lines.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use anyhow::{Result, ensure};
+use clap::Parser;
+use osm_certs::subject::ServerName;
+use osm_core::identity::TrustDomain;
+use osm_core::name::{NamespaceName, ObjectName, QualifiedName};
+use osm_core::snapshot::MeshOptions;
+use osm_core::source::{ConfigSource, merge};
+use osm_k8s::FileSource;
+
+use crate::controller::{Authority, ControllerOptions, server_names};
+use crate::telemetry::LogOptions;
+
+/// The control plane of a service mesh: tells Envoy proxies, over xDS, who may talk to whom
+#[derive(Debug, Clone, Parser)]
+#[command(name = "osm-controller", version)]
+pub struct ControllerArgs {
+    /// Where the mesh's objects are: `files:PATH` for a file or a folder of manifests. May be repeated; where two
+    /// define one object, the first counts
+    #[arg(
+        long = "source",
+        value_name = "SOURCE",
+        required = true,
+        env = "OSM_SOURCE",
+        value_delimiter = ','
+    )]
+    pub sources: Vec<SourceSpec>,
+    /// The name of the mesh: namespaces labelled `openservicemesh.io/monitored-by` with it belong to it
+    #[arg(long, value_name = "NAME", default_value = "osm", env = "OSM_MESH_NAME")]
+    pub mesh_name: String,
+    /// The namespace of the control plane, where its MeshConfig is
+    #[arg(long, value_name = "NAMESPACE", default_value = "osm-system", env = "OSM_NAMESPACE")]
+    pub osm_namespace: NamespaceName,
+    /// The name of the MeshConfig that counts
+    #[arg(long, value_name = "NAME", default_value = "osm-mesh-config")]
+    pub osm_config_name: ObjectName,
+    /// The trust domain of the mesh's identities
+    #[arg(long, value_name = "DOMAIN", default_value = "cluster.local", env = "OSM_TRUST_DOMAIN")]
+    pub trust_domain: TrustDomain,
+    /// Where proxies connect to (port 0: any free one)
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:15128")]
+    pub xds_listen: SocketAddr,
+    /// Where metrics, health and version are served (port 0: any free one)
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9091")]
+    pub admin_listen: SocketAddr,
+    /// The folder of the mesh's root certificate and key, made at the first start
+    #[arg(long, value_name = "FOLDER", default_value = "/var/lib/osm/ca", env = "OSM_CA_FOLDER")]
+    pub ca_folder: PathBuf,
+    /// A further name by which proxies know this control plane; may be repeated
+    #[arg(long = "server-name", value_name = "NAME")]
+    pub server_names: Vec<ServerName>,
+    /// How many proxies may be connected at once
+    #[arg(long, value_name = "COUNT", default_value_t = 20_000)]
+    pub max_proxies: usize,
+    /// A file to write once everything is ready: the addresses, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub ready_file: Option<PathBuf>,
+    /// Logs
+    #[command(flatten)]
+    pub logs: LogOptions,
+}
+
+impl ControllerArgs {
+    /// The options of the control plane.
+    #[must_use]
+    pub fn options(&self) -> ControllerOptions {
+        let mut mesh = MeshOptions::default();
+        mesh.mesh_name.clone_from(&self.mesh_name);
+        mesh.trust_domain = self.trust_domain.clone();
+        mesh.mesh_config = QualifiedName::new(self.osm_namespace.clone(), self.osm_config_name.clone());
+        let mut names = server_names(&mesh);
+        names.extend(self.server_names.iter().cloned());
+        let mut server = osm_xds::server::ServerOptions::default();
+        server.max_connections = self.max_proxies;
+        ControllerOptions {
+            mesh,
+            xds_listen: self.xds_listen,
+            admin_listen: Some(self.admin_listen),
+            authority: Authority::Folder(self.ca_folder.clone()),
+            server_names: names,
+            server,
+        }
+    }
+
+    /// All sources as one.
+    ///
+    /// # Errors
+    /// When a source does not exist. One that goes away later is waited for.
+    pub fn open_sources(&self) -> Result<Box<dyn ConfigSource>> {
+        let mut sources = self.sources.iter().map(SourceSpec::open).collect::<Result<Vec<_>>>()?;
+        match sources.len() {
+            1 => Ok(sources.remove(0)),
+            _ => Ok(merge(sources)),
+        }
+    }
+}
+
+/// A source of objects, as it is written on the command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceSpec {
+    /// `files:PATH`.
+    Files(PathBuf),
+}
+
+impl SourceSpec {
+    fn open(&self) -> Result<Box<dyn ConfigSource>> {
+        let Self::Files(path) = self;
+        ensure!(path.exists(), "--source {self}: there is no file or folder {}", path.display());
+        Ok(Box::new(FileSource::new(path)))
+    }
+}
+
+impl fmt::Display for SourceSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::Files(path) = self;
+        write!(f, "files:{}", path.display())
+    }
+}
+
+impl FromStr for SourceSpec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            Some(("files", path)) if !path.is_empty() => Ok(Self::Files(path.into())),
+            Some(("files", _)) => Err("name a file or folder, as in `files:manifests`".to_owned()),
+            _ => Err("a source is written `files:PATH`".to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        ControllerArgs::command().debug_assert();
+    }
+
+    #[test]
+    fn a_source_round_trips_and_a_wrong_one_says_how_it_is_written() {
+        let source: SourceSpec = "files:a/b:c".parse().expect("a source");
+        assert_eq!(source.to_string(), "files:a/b:c");
+        for wrong in ["", "files", "files:", "kubernetes", "a/b"] {
+            let error = wrong.parse::<SourceSpec>().expect_err("not a source");
+            assert!(error.contains("`files:"), "{error}");
+        }
+    }
+
+    #[test]
+    fn options_follow_the_flags() {
+        let args = ControllerArgs::parse_from([
+            "osm-controller",
+            "--source",
+            "files:.",
+            "--trust-domain",
+            "example.org",
+            "--osm-namespace",
+            "mesh",
+            "--server-name",
+            "control.example.org",
+        ]);
+        let options = args.options();
+        assert_eq!(options.mesh.mesh_config.to_string(), "mesh/osm-mesh-config");
+        let names: Vec<String> = options.server_names.iter().map(ToString::to_string).collect();
+        assert!(names.contains(&"osm-controller.mesh.svc.cluster.local".to_owned()), "{names:?}");
+        assert!(names.contains(&"control.example.org".to_owned()), "{names:?}");
+    }
+}

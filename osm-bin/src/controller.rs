@@ -1,0 +1,279 @@
+//! The control plane, put together: source, catalog, publisher, certificates,
+//! discovery server, administration port.
+//!
+//! `osm-controller` runs one of these until it is told to stop; local mode runs
+//! one beside its pods.
+
+mod changes;
+mod settings;
+mod tasks;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use osm_certs::in_process::InProcessCa;
+use osm_certs::manager::{CertificateManager, ManagerOptions};
+use osm_certs::provider::CertificateProvider;
+use osm_certs::subject::{ServerName, Subject};
+use osm_core::catalog::{Catalog, MeshCatalog};
+use osm_core::snapshot::MeshOptions;
+use osm_core::source::ConfigSource;
+use osm_xds::metrics::Metrics;
+use osm_xds::push::Publisher;
+use osm_xds::server::{CertificateAuthenticator, Registry, Server, ServerOptions, TlsHandle};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+pub use changes::ChangeReport;
+pub use tasks::TaskFailed;
+
+use crate::admin;
+use crate::readiness::Readiness;
+use changes::Changes;
+use tasks::Tasks;
+
+/// Where the root key of the mesh is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Authority {
+    /// In this folder; made there if there is none.
+    Folder(PathBuf),
+    /// In memory: every start makes a new one.
+    Ephemeral,
+}
+
+/// What a control plane is started with.
+#[derive(Debug, Clone)]
+pub struct ControllerOptions {
+    /// The mesh.
+    pub mesh: MeshOptions,
+    /// Where proxies connect to; port 0 takes any free one.
+    pub xds_listen: SocketAddr,
+    /// Where metrics and health are served; `None` for nowhere.
+    pub admin_listen: Option<SocketAddr>,
+    /// Where the root key is kept.
+    pub authority: Authority,
+    /// Names by which proxies know the control plane: those of its certificate.
+    pub server_names: Vec<ServerName>,
+    /// Bounds and time-outs of the discovery server.
+    pub server: ServerOptions,
+}
+
+impl ControllerOptions {
+    /// A control plane of the default mesh on any free ports of the loopback
+    /// address, with a root key in memory.
+    #[must_use]
+    pub fn on_loopback() -> Self {
+        let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mesh = MeshOptions::default();
+        Self {
+            server_names: server_names(&mesh),
+            mesh,
+            xds_listen: anywhere,
+            admin_listen: Some(anywhere),
+            authority: Authority::Ephemeral,
+            server: ServerOptions::default(),
+        }
+    }
+}
+
+/// The name that proxies of this mesh demand of their control plane.
+#[must_use]
+pub fn server_name(mesh: &MeshOptions) -> String {
+    format!("osm-controller.{}.svc.cluster.local", mesh.mesh_config.namespace)
+}
+
+/// The names that a control plane of this mesh has on Kubernetes and elsewhere.
+/// One that is no DNS name, for being too long, is left out.
+#[must_use]
+pub fn server_names(mesh: &MeshOptions) -> Vec<ServerName> {
+    let short = format!("osm-controller.{}.svc", mesh.mesh_config.namespace);
+    let names = [server_name(mesh), short, format!("ads.{}", mesh.trust_domain)];
+    names.iter().filter_map(|name| name.parse().ok()).collect()
+}
+
+/// A control plane that runs.
+pub struct Controller {
+    catalog: Catalog,
+    publisher: Publisher,
+    registry: Arc<Registry>,
+    certificates: CertificateManager,
+    readiness: Readiness,
+    changes: Changes,
+    xds_address: SocketAddr,
+    admin_address: Option<SocketAddr>,
+    tasks: Tasks,
+    /// Tells the servers to drain.
+    drain: CancellationToken,
+}
+
+impl Controller {
+    /// Starts a control plane of what a source says. It is up when this
+    /// returns, and ready when [`Controller::readiness`] says so.
+    ///
+    /// # Errors
+    /// When the root key can't be used, or an address can't be listened on.
+    pub async fn start(options: ControllerOptions, source: Box<dyn ConfigSource>) -> Result<Self> {
+        let ControllerOptions { mesh, xds_listen, admin_listen, authority, server_names, server } = options;
+        let trust_domain = mesh.trust_domain.clone();
+        let mut tasks = Tasks::new();
+        let readiness = Readiness::default();
+        let drain = CancellationToken::new();
+        let mut metrics = prometheus_client::registry::Registry::default();
+        metrics.register_collector(Box::new(admin::ProcessCollector));
+
+        let authority = Arc::new(open_authority(&authority)?);
+        let (certificates, manager) = CertificateManager::new(authority, ManagerOptions::default());
+        certificates.metrics().register(&mut metrics);
+        tasks.spawn("certificate manager", manager.run());
+
+        let (catalog, driver) = Catalog::new(mesh);
+        tasks.spawn_ending("catalog", driver.run(source));
+        let shared: Arc<dyn MeshCatalog> = Arc::new(catalog.clone());
+        let provider: Arc<dyn CertificateProvider> = Arc::new(certificates.clone());
+        let (publisher, driver) = Publisher::new(shared, Arc::clone(&provider));
+        tasks.spawn("publisher", driver.auditing(AUDIT_INTERVAL).run());
+
+        let handle = TlsHandle::new();
+        let certified = handle.clone().keep_current(provider, Subject::control_plane(server_names));
+        tasks.spawn_failing("server certificate", async move {
+            certified.await.context("the server's certificate")
+        });
+        let (certified, pending) = (handle.clone(), readiness.expect("server certificate"));
+        tasks.spawn_ending("server certificate readiness", async move {
+            certified.ready().await;
+            pending.ready();
+        });
+        let counters = Metrics::new();
+        counters.register(&mut metrics);
+        let authenticator = Arc::new(CertificateAuthenticator::new(trust_domain));
+        let server = Server::new(server, Arc::new(publisher.clone()), authenticator, handle, counters);
+        let registry = server.registry();
+        let listener = listen(xds_listen, "proxies").await?;
+        let xds_address = listener.local_addr().context("the address of the discovery server")?;
+        let draining = drain.clone().cancelled_owned();
+        tasks.spawn_failing("discovery server", async move {
+            server.serve(listener, draining).await.context("accepting proxies")
+        });
+
+        let settled = settings::follow(catalog.watch(), certificates.clone(), readiness.expect("source"));
+        tasks.spawn_ending("settings", settled);
+        let changes = Changes::new(&mut metrics);
+        tasks.spawn_ending(
+            "change reports",
+            changes.clone().follow(catalog.watch(), publisher.publications(), registry.clone()),
+        );
+
+        let admin_address = match admin_listen {
+            None => None,
+            Some(address) => {
+                let listener = listen(address, "administration").await?;
+                let address = listener.local_addr().context("the address of the administration port")?;
+                let pages = admin::pages(metrics, readiness.clone());
+                let stopping = tasks.stopping();
+                tasks.spawn_failing("administration port", async move {
+                    admin::serve(listener, pages, stopping.cancelled_owned()).await.context("serving metrics")
+                });
+                Some(address)
+            }
+        };
+        tracing::info!(%xds_address, admin_address = admin_address.map(|a| a.to_string()), "control plane is up");
+        Ok(Self {
+            catalog,
+            publisher,
+            registry,
+            certificates,
+            readiness,
+            changes,
+            xds_address,
+            admin_address,
+            tasks,
+            drain,
+        })
+    }
+
+    /// The newest snapshot of the mesh.
+    #[must_use]
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// What proxies are given.
+    #[must_use]
+    pub fn publisher(&self) -> &Publisher {
+        &self.publisher
+    }
+
+    /// Who is connected.
+    #[must_use]
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
+    /// The certificates of workloads, proxies and the control plane itself.
+    #[must_use]
+    pub fn certificates(&self) -> &CertificateManager {
+        &self.certificates
+    }
+
+    /// Whether it can serve.
+    #[must_use]
+    pub fn readiness(&self) -> &Readiness {
+        &self.readiness
+    }
+
+    /// What each change of the mesh led to, from here on.
+    #[must_use]
+    pub fn changes(&self) -> tokio::sync::broadcast::Receiver<Arc<ChangeReport>> {
+        self.changes.subscribe()
+    }
+
+    /// Where proxies connect to.
+    #[must_use]
+    pub fn xds_address(&self) -> SocketAddr {
+        self.xds_address
+    }
+
+    /// Where metrics and health are served.
+    #[must_use]
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin_address
+    }
+
+    /// Waits until a part fails that should run for ever. Cancel safe.
+    pub async fn failed(&mut self) -> TaskFailed {
+        self.tasks.failed().await
+    }
+
+    /// Tells all proxies to connect elsewhere, waits for them for a bounded
+    /// time, and ends everything.
+    pub async fn shutdown(mut self) {
+        self.readiness.drain();
+        self.drain.cancel();
+        self.tasks.finished("discovery server", DRAIN_BOUND).await;
+        self.tasks.stop().await;
+        tracing::info!("control plane ends");
+    }
+}
+
+/// How often the views of one proxy are compared with views made from scratch.
+const AUDIT_INTERVAL: Duration = Duration::from_secs(60);
+/// The server cuts connections off by itself after a shorter time.
+const DRAIN_BOUND: Duration = Duration::from_secs(20);
+
+fn open_authority(authority: &Authority) -> Result<InProcessCa> {
+    match authority {
+        Authority::Folder(folder) => {
+            InProcessCa::create_or_load(folder).context("the mesh's certificate authority")
+        }
+        Authority::Ephemeral => InProcessCa::ephemeral().context("making a root key"),
+    }
+}
+
+async fn listen(address: SocketAddr, whom: &str) -> Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("listening for {whom} on {address}: is another control plane running, or the port taken?")
+    })
+}

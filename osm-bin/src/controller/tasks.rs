@@ -1,0 +1,133 @@
+//! The tasks of a control plane: named, ended together, and missed when one
+//! ends that should not.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::time::Duration;
+
+use anyhow::Result;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// A part that should run for ever ended.
+#[derive(Debug, thiserror::Error)]
+#[error("the {name} ended: {reason}")]
+pub struct TaskFailed {
+    /// The part.
+    pub name: &'static str,
+    /// Why.
+    pub reason: String,
+}
+
+/// The tasks of one control plane. Dropping it ends them.
+#[derive(Debug)]
+pub(super) struct Tasks {
+    handles: BTreeMap<&'static str, JoinHandle<()>>,
+    stopping: CancellationToken,
+    failures: mpsc::UnboundedReceiver<TaskFailed>,
+    fail: mpsc::UnboundedSender<TaskFailed>,
+}
+
+impl Tasks {
+    pub(super) fn new() -> Self {
+        let (fail, failures) = mpsc::unbounded_channel();
+        Self { handles: BTreeMap::new(), stopping: CancellationToken::new(), failures, fail }
+    }
+
+    /// Starts a task that should run for ever.
+    pub(super) fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.spawn_failing(name, async move {
+            task.await;
+            Ok(())
+        });
+    }
+
+    /// Starts a task that should run for ever, and may say why it does not.
+    pub(super) fn spawn_failing(
+        &mut self,
+        name: &'static str,
+        task: impl Future<Output = Result<()>> + Send + 'static,
+    ) {
+        let (fail, stopping) = (self.fail.clone(), self.stopping.clone());
+        self.start(name, async move {
+            let reason = match task.await {
+                Ok(()) => "it had nothing left to do".to_owned(),
+                Err(error) => format!("{error:#}"),
+            };
+            if !stopping.is_cancelled() {
+                tracing::debug!(task = name, reason, "task ends");
+                // Nobody may be listening any more.
+                drop(fail.send(TaskFailed { name, reason }));
+            }
+        });
+    }
+
+    /// Starts a task that may end by itself: what it did stays in force.
+    pub(super) fn spawn_ending(
+        &mut self,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        self.start(name, task);
+    }
+
+    fn start(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.handles.insert(name, tokio::spawn(task));
+    }
+
+    /// Cancelled when everything is to end.
+    pub(super) fn stopping(&self) -> CancellationToken {
+        self.stopping.clone()
+    }
+
+    /// Waits until a task ends that should not. Cancel safe.
+    pub(super) async fn failed(&mut self) -> TaskFailed {
+        match self.failures.recv().await {
+            Some(failed) => failed,
+            // A sender is kept in `self`.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Waits for one task to end by itself, for a bounded time.
+    pub(super) async fn finished(&mut self, name: &str, bound: Duration) {
+        let Some(mut handle) = self.handles.remove(name) else { return };
+        if tokio::time::timeout(bound, &mut handle).await.is_err() {
+            tracing::warn!(task = name, "task does not end in time");
+            handle.abort();
+        }
+    }
+
+    /// Ends all tasks and waits for them.
+    pub(super) async fn stop(&mut self) {
+        self.stopping.cancel();
+        for (_, handle) in std::mem::take(&mut self.handles) {
+            handle.abort();
+            // A task that was cut off is what was asked for.
+            drop(handle.await);
+        }
+    }
+}
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        self.stopping.cancel();
+        self.handles.values().for_each(JoinHandle::abort);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_ends_is_missed_and_one_that_may_end_is_not() {
+        let mut tasks = Tasks::new();
+        tasks.spawn_ending("one", async {});
+        tasks.spawn_failing("two", async { anyhow::bail!("broken") });
+        let failed = tasks.failed().await;
+        assert_eq!(failed.to_string(), "the two ended: broken");
+        tasks.stop().await;
+    }
+}
