@@ -50,8 +50,8 @@ async fn main() -> Result<()> {
     let tls = TlsHandle::new();
     let me = Subject::control_plane(["control-plane.shop".parse()?]);
     let certified = tls.clone().keep_current(certificates, me);
-    let views = Arc::new(publisher);
-    let server = Server::new(ServerOptions::default(), views, authenticator, tls, Metrics::new());
+    let server =
+        Server::new(ServerOptions::default(), Arc::new(publisher), authenticator, tls, Metrics::new());
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     println!("serving Envoys of the mesh on {}; Ctrl-C ends it", listener.local_addr()?);
     let stop = async { tokio::signal::ctrl_c().await.unwrap_or_default() };
