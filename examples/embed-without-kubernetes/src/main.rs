@@ -1,5 +1,4 @@
-//! A mesh control plane inside a program: facts from memory, certificates from
-//! an authority in memory, Envoys served over ADS. No Kubernetes anywhere.
+//! A control plane inside a program: facts and authority in memory, Envoys served over ADS, no Kubernetes.
 
 use std::sync::Arc;
 
@@ -46,7 +45,7 @@ async fn main() -> Result<()> {
     let (certificates, renewing) = CertificateManager::new(authority, ManagerOptions::default());
     let (catalog, feeding) = Catalog::new(mesh);
     let certificates = Arc::new(certificates);
-    let (publisher, publishing) = Publisher::new(Arc::new(catalog), certificates.clone());
+    let (publisher, pushing) = Publisher::new(Arc::new(catalog), certificates.clone());
     let tls = TlsHandle::new();
     let me = Subject::control_plane(["control-plane.shop".parse()?]);
     let certified = tls.clone().keep_current(certificates, me);
@@ -55,7 +54,7 @@ async fn main() -> Result<()> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     println!("serving Envoys of the mesh on {}; Ctrl-C ends it", listener.local_addr()?);
     let stop = async { tokio::signal::ctrl_c().await.unwrap_or_default() };
-    let feeding = feeding.run(Box::new(source));
-    let keep_running = async { tokio::join!(feeding, renewing.run(), publishing.run(), certified) };
-    tokio::select! { served = server.serve(listener, stop) => Ok(served?), _ = keep_running => Ok(()) }
+    let work =
+        async { tokio::join!(feeding.run(Box::new(source)), renewing.run(), pushing.run(), certified) };
+    tokio::select! { served = server.serve(listener, stop) => Ok(served?), _ = work => Ok(()) }
 }
