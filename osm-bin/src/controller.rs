@@ -95,6 +95,7 @@ pub fn server_names(mesh: &MeshOptions) -> Vec<ServerName> {
 }
 
 /// A control plane that runs.
+#[derive(Debug)]
 pub struct Controller {
     catalog: Catalog,
     publisher: Publisher,

@@ -17,17 +17,16 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+pub use run::demo;
+
 /// Runs the bookstore: a walk from permissive mode through policy, traffic shifting and certificate rotation
 #[derive(Debug, Clone, Args)]
 pub struct DemoArgs {
     /// Walk through without waiting, print a line of JSON for each step, and fail when one is not as it should be
     #[arg(long)]
     pub once: bool,
-    /// The name of the mesh, if more than one runs on this machine
-    #[arg(long, value_name = "NAME", default_value = "demo")]
-    pub name: String,
-    /// The Envoy to run
-    #[arg(long, value_name = "FILE", env = "OSM_ENVOY")]
+    /// The Envoy to run [default: $OSM_ENVOY, `envoy` on the path, the one that `cargo xtask envoy` fetched]
+    #[arg(long, value_name = "FILE")]
     pub envoy: Option<PathBuf>,
     /// The folder of the program `bookstore-app`, if it is neither beside this one nor on the path
     #[arg(long, value_name = "FOLDER")]

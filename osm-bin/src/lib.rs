@@ -7,8 +7,11 @@
 
 pub mod admin;
 pub mod args;
+pub mod cli;
 pub mod controller;
 pub mod daemon;
+pub mod demo;
+pub mod local;
 pub mod readiness;
 pub mod telemetry;
 pub mod version;

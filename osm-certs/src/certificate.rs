@@ -20,7 +20,7 @@ pub(crate) use leaf::Leaf;
 pub use trust::TrustBundle;
 
 use crate::pem;
-use crate::subject::Subject;
+use crate::subject::{AlternativeName, Subject};
 
 const LABEL: &str = "CERTIFICATE";
 
@@ -41,6 +41,15 @@ pub enum InvalidCertificate {
 /// A certificate and what leads from it towards a root, leaf first.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CertificateChain(Arc<Certificates>);
+
+/// What a certificate says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeafSummary {
+    /// Its serial number, in the form of [`Certified::serial`].
+    pub serial: String,
+    /// The URIs among its names.
+    pub uris: Vec<String>,
+}
 
 /// Certificates in both forms.
 #[derive(PartialEq, Eq)]
@@ -72,6 +81,18 @@ impl CertificateChain {
     #[must_use]
     pub fn pem(&self) -> &str {
         &self.0.pem
+    }
+
+    /// What the leaf says of itself. For display: nothing of it is verified.
+    #[must_use]
+    pub fn leaf(&self) -> LeafSummary {
+        let leaf = Leaf::read(&self.0.der[0]).expect("every certificate was read when the chain was made");
+        let names = leaf.names.unwrap_or_default().into_iter();
+        let uris = names.filter_map(|name| match name {
+            AlternativeName::Uri(uri) => Some(uri.to_string()),
+            _ => None,
+        });
+        LeafSummary { serial: leaf.serial, uris: uris.collect() }
     }
 
     /// The certificates in DER, leaf first. Never empty.

@@ -16,6 +16,7 @@ mod engine;
 mod outbound;
 mod part;
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -129,6 +130,13 @@ impl Publisher {
     #[must_use]
     pub fn audits(&self) -> Audits {
         *self.audits.borrow()
+    }
+}
+
+impl fmt::Debug for Publisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let version = self.published.borrow().version;
+        f.debug_struct("Publisher").field("version", &version).finish_non_exhaustive()
     }
 }
 

@@ -1,2 +1,7 @@
-//! x
-fn main() {}
+//! The command line of the mesh.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    osm_bin::cli::main()
+}

@@ -62,9 +62,9 @@ impl fmt::Display for Counters {
 }
 
 fn difference<K: Ord + Clone>(now: &BTreeMap<K, u64>, earlier: &BTreeMap<K, u64>) -> BTreeMap<K, u64> {
-    let grown = now.iter().map(|(key, count)| {
-        (key.clone(), count.saturating_sub(earlier.get(key).copied().unwrap_or(0)))
-    });
+    let grown = now
+        .iter()
+        .map(|(key, count)| (key.clone(), count.saturating_sub(earlier.get(key).copied().unwrap_or(0))));
     grown.filter(|(_, count)| *count > 0).collect()
 }
 
@@ -78,7 +78,8 @@ mod tests {
 
     #[test]
     fn what_an_application_says_is_read_and_subtracted() {
-        let earlier = counters(r#"{"requests": 10, "successes": 10, "byStatus": {"200": 10}, "booksBought": 5}"#);
+        let earlier =
+            counters(r#"{"requests": 10, "successes": 10, "byStatus": {"200": 10}, "booksBought": 5}"#);
         let now = counters(
             r#"{"requests": 15, "successes": 12, "failures": 3, "byStatus": {"200": 12, "403": 2},
                 "byError": {"closed": 1}, "byIdentity": {"bookstore-v1": 2}}"#,

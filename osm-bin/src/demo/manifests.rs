@@ -82,8 +82,8 @@ impl Folder {
         match edit {
             Edit::Add(folder) => {
                 let prefix = format!("{folder}/");
-                let within = ALL.iter().filter(|(name, _)| name.starts_with(&prefix));
-                within.map(|(name, text)| self.write(name, text)).collect()
+                let mut within = ALL.iter().filter(|(name, _)| name.starts_with(&prefix));
+                within.try_for_each(|(name, text)| self.write(name, text))
             }
             Edit::Set { file, manifest } => self.write(file, text_of(manifest)?),
             Edit::Break(file) => {
@@ -142,7 +142,9 @@ mod tests {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/bookstore/manifests");
         let mut found = Vec::new();
         for entry in ["", "base", "policy", "split"] {
-            for file in fs::read_dir(folder.join(entry)).expect("a folder").map(|file| file.expect("an entry")) {
+            for file in
+                fs::read_dir(folder.join(entry)).expect("a folder").map(|file| file.expect("an entry"))
+            {
                 if file.path().extension().is_some_and(|extension| extension == "yaml") {
                     let name = file.file_name().into_string().expect("text");
                     found.push(if entry.is_empty() { name } else { format!("{entry}/{name}") });

@@ -4,7 +4,6 @@ use std::io::Write;
 use std::path::Path;
 
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use super::counters::Counters;
 use super::script::{Check, Step};
@@ -116,9 +115,11 @@ impl<W: Write> JsonLines<W> {
         Self { to }
     }
 
-    fn line(&mut self, value: &Value) {
-        // A reader that has gone away is no reason to leave the mesh half torn down.
-        drop(writeln!(self.to, "{value}").and_then(|()| self.to.flush()));
+    fn line(&mut self, line: &impl Serialize) {
+        if let Ok(text) = serde_json::to_string(line) {
+            // A reader that has gone away is no reason to leave the mesh half torn down.
+            drop(writeln!(self.to, "{text}").and_then(|()| self.to.flush()));
+        }
     }
 }
 
@@ -127,7 +128,7 @@ impl<W: Write> Reporter for JsonLines<W> {
 
     fn up(&mut self, status: &Status, seconds: f64) {
         let proxies = status.pods.iter().filter(|pod| pod.proxy.is_some()).count();
-        self.line(&json!({ "step": "up", "ok": true, "seconds": seconds, "pods": status.pods.len(), "proxies": proxies }));
+        self.line(&Up { step: "up", ok: true, seconds, pods: status.pods.len(), proxies });
     }
 
     fn begin(&mut self, _step: &Step, _number: usize, _of: usize) {}
@@ -137,24 +138,36 @@ impl<W: Write> Reporter for JsonLines<W> {
     fn progress(&mut self, _progress: &Progress<'_>) {}
 
     fn done(&mut self, report: &StepReport) {
-        if let Ok(value) = serde_json::to_value(report) {
-            self.line(&value);
-        }
+        self.line(report);
     }
 
     fn summary(&mut self, summary: &Summary) {
-        if let Ok(Value::Object(fields)) = serde_json::to_value(summary) {
-            let mut line = json!({ "step": "summary" });
-            if let Some(line) = line.as_object_mut() {
-                line.extend(fields);
-            }
-            self.line(&line);
-        }
+        self.line(&Last { step: "summary", summary });
     }
+}
+
+/// The first line.
+#[derive(Serialize)]
+struct Up {
+    step: &'static str,
+    ok: bool,
+    seconds: f64,
+    pods: usize,
+    proxies: usize,
+}
+
+/// The last line.
+#[derive(Serialize)]
+struct Last<'a> {
+    step: &'static str,
+    #[serde(flatten)]
+    summary: &'a Summary,
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     #[test]

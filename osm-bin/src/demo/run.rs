@@ -5,6 +5,7 @@ mod looks;
 mod mesh;
 
 use std::io::IsTerminal;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -27,19 +28,23 @@ const LOOK: Duration = Duration::from_millis(150);
 /// How long the requests of a step may take.
 const STEP_LIMIT: Duration = Duration::from_secs(180);
 
-/// Runs the demo. Gives whether every step was as it should be.
+/// Runs the demo in a mesh of this name, which keeps what it keeps under `state`.
+/// Gives whether every step was as it should be.
 ///
 /// # Errors
 /// When the mesh can't be started, or ends by itself.
-pub async fn demo(args: &DemoArgs) -> Result<bool> {
+pub async fn demo(args: &DemoArgs, name: &str, state: &Path) -> Result<bool> {
     let watched = !args.once && std::io::stdout().is_terminal();
-    let root = tempfile::Builder::new().prefix("osm-bookstore-").tempdir().context("making a folder for manifests")?;
+    let root = tempfile::Builder::new()
+        .prefix("osm-bookstore-")
+        .tempdir()
+        .context("making a folder for manifests")?;
     let folder = Folder::new(root.path(), (!watched).then_some(FAST_PACE_MS));
     let mut reporter: Box<dyn Reporter> =
         if watched { Box::new(Screen::new()) } else { Box::new(JsonLines::new(std::io::stdout())) };
     let mut interrupted = signal(SignalKind::interrupt()).context("waiting for Ctrl-C")?;
     let mut terminated = signal(SignalKind::terminate()).context("waiting for SIGTERM")?;
-    let mut mesh = Mesh::prepare(args, folder.path())?;
+    let mut mesh = Mesh::prepare(args, name, state, folder.path())?;
     let walked = tokio::select! {
         walked = walk(&mut mesh, &folder, reporter.as_mut(), watched) => walked,
         _ = interrupted.recv() => Err(anyhow::anyhow!("interrupted")),
@@ -64,6 +69,8 @@ async fn walk(mesh: &mut Mesh, folder: &Folder, reporter: &mut dyn Reporter, sta
     let status = mesh.start().await?;
     reporter.up(&status, begun.elapsed().as_secs_f64());
     let applications = Applications::find(&status)?;
+    // Until the stores were ready, nobody could serve those who were already shopping.
+    applications.reset(mesh.client()).await?;
     let mut walk = Walk { client: mesh.client().clone(), folder, applications, reporter, slowest: None };
     let mut failed = 0;
     for (number, step) in STEPS.iter().enumerate() {
@@ -108,7 +115,7 @@ impl Walk<'_> {
             let outcome = self.act(*action).await?;
             checks.extend(acts::check(&outcome));
             if let Outcome::Edited(change) = &outcome {
-                self.slowest = self.slowest.max(change.acknowledged_ms);
+                self.slowest = self.slowest.into_iter().chain(change.acknowledged_ms).reduce(f64::max);
             }
             self.reporter.acted(&outcome);
             actions.push(outcome);

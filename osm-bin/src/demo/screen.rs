@@ -58,7 +58,10 @@ impl Reporter for Screen {
     fn starting(&mut self, folder: &Path) {
         let title = "Open Service Mesh: the bookstore, on this machine".bold().to_string();
         self.keep(&format!("\n  {title}\n  manifests  {}\n\n", folder.display().to_string().cyan()));
-        self.draw(&format!("  {} starting pods, each with a network and an Envoy of its own …\n", "▸".yellow()));
+        self.draw(&format!(
+            "  {} starting pods, each with a network and an Envoy of its own …\n",
+            "▸".yellow()
+        ));
     }
 
     fn up(&mut self, status: &Status, seconds: f64) {
@@ -68,7 +71,8 @@ impl Reporter for Screen {
     }
 
     fn begin(&mut self, step: &Step, number: usize, of: usize) {
-        self.heading = format!("\n  {} {} {}\n", "▸".yellow(), format!("{number}/{of}").dimmed(), step.title.bold());
+        self.heading =
+            format!("\n  {} {} {}\n", "▸".yellow(), format!("{number}/{of}").dimmed(), step.title.bold());
         let heading = self.heading.clone();
         self.draw(&heading);
     }
@@ -90,10 +94,15 @@ impl Reporter for Screen {
     fn progress(&mut self, progress: &Progress<'_>) {
         let Progress { buyer, thief, wanted, total } = progress;
         let mut text = self.heading.clone();
-        for (version, arm) in [("bookstore-v1", "bookbuyer ──┬─▶ "), ("bookstore-v2", "            └─▶ ")] {
+        for (version, arm) in [("bookstore-v1", "bookbuyer ──┬─▶ "), ("bookstore-v2", "            └─▶ ")]
+        {
             let share = buyer.share(version).unwrap_or(0.0);
             let count = buyer.by_identity.get(version).copied().unwrap_or(0);
-            let _ = writeln!(text, "      {arm}{version}  {} {share:>5.1} %  {count:>5}", bar(share / 100.0).green());
+            let _ = writeln!(
+                text,
+                "      {arm}{version}  {} {share:>5.1} %  {count:>5}",
+                bar(share / 100.0).green()
+            );
         }
         let _ = writeln!(text, "      bookthief ────▶ {}", thieving(thief));
         let done = buyer.requests as f64 / (*wanted).max(1) as f64;
@@ -102,7 +111,11 @@ impl Reporter for Screen {
             failures => format!("{failures} failed").red().to_string(),
         };
         let requests = buyer.requests.min(*wanted);
-        let _ = writeln!(text, "      {} {requests} of {wanted} requests, {failed} since the start", bar(done).blue());
+        let _ = writeln!(
+            text,
+            "      {} {requests} of {wanted} requests, {failed} since the start",
+            bar(done).blue()
+        );
         self.draw(&text);
     }
 
@@ -127,7 +140,10 @@ impl Reporter for Screen {
     fn summary(&mut self, summary: &Summary) {
         self.over = true;
         let Summary { ok, seconds, steps: (steps, failed), buyer, slowest_change_ms } = summary;
-        let mut text = format!("{} steps in {seconds:.0} s; the buyer made {} requests, {} failed", steps, buyer.requests, buyer.failures);
+        let mut text = format!(
+            "{} steps in {seconds:.0} s; the buyer made {} requests, {} failed",
+            steps, buyer.requests, buyer.failures
+        );
         if let Some(slowest) = slowest_change_ms {
             let _ = write!(text, "; the slowest change reached its last proxy after {slowest:.1} ms");
         }
@@ -164,14 +180,19 @@ fn describe(outcome: &Outcome) -> String {
         Outcome::Edited(change) => {
             let objects = change.added.iter().map(|object| format!("+ {object}"));
             let objects = objects.chain(change.changed.iter().map(|object| format!("~ {object}")));
-            let objects: Vec<_> = objects.chain(change.removed.iter().map(|object| format!("- {object}"))).collect();
+            let objects: Vec<_> =
+                objects.chain(change.removed.iter().map(|object| format!("- {object}"))).collect();
             let objects = match objects.as_slice() {
                 [] => "nothing that matters".to_owned(),
                 [one] => one.clone(),
                 [first, rest @ ..] => format!("{first} and {} more", rest.len()),
             };
             match change.acknowledged_ms {
-                Some(after) => format!("{objects} {} {} proxies, the last after {after:.1} ms", "→".dimmed(), change.proxies),
+                Some(after) => format!(
+                    "{objects} {} {} proxies, the last after {after:.1} ms",
+                    "→".dimmed(),
+                    change.proxies
+                ),
                 None => format!("{objects} {} some proxies have not acknowledged it", "→".red()),
             }
         }
@@ -201,12 +222,18 @@ mod tests {
     #[test]
     fn a_change_of_several_objects_is_one_line() {
         let change = Change {
-            added: vec!["TrafficTarget shop/a (a.yaml:1)".to_owned(), "TCPRoute shop/b (a.yaml:9)".to_owned()],
+            added: vec![
+                "TrafficTarget shop/a (a.yaml:1)".to_owned(),
+                "TCPRoute shop/b (a.yaml:9)".to_owned(),
+            ],
             proxies: 2,
             acknowledged_ms: Some(3.21),
             ..Change::default()
         };
         let text = describe(&Outcome::Edited(change));
-        assert!(text.contains("TrafficTarget shop/a (a.yaml:1) and 1 more") && text.contains("3.2 ms"), "{text}");
+        assert!(
+            text.contains("TrafficTarget shop/a (a.yaml:1) and 1 more") && text.contains("3.2 ms"),
+            "{text}"
+        );
     }
 }

@@ -119,7 +119,11 @@ pub const STEPS: &[Step] = &[
         actions: &[Action::Rotate],
         buyer_requests: SOME,
         thief_requests: 0,
-        expectations: &[Expectation::CertificatesChanged, Expectation::ThiefIsDenied, Expectation::LedgerCounts],
+        expectations: &[
+            Expectation::CertificatesChanged,
+            Expectation::ThiefIsDenied,
+            Expectation::LedgerCounts,
+        ],
     },
     Step {
         name: "bad-edit",
@@ -163,9 +167,11 @@ impl Check {
 #[must_use]
 pub fn check_counters(expectation: Expectation, buyer: &Counters, thief: &Counters) -> Option<Check> {
     match expectation {
-        Expectation::ThiefSucceeds => {
-            Some(Check::new("the thief's requests succeed", thief.successes > 0 && thief.failures == 0, thief))
-        }
+        Expectation::ThiefSucceeds => Some(Check::new(
+            "the thief's requests succeed",
+            thief.successes > 0 && thief.failures == 0,
+            thief,
+        )),
         Expectation::ThiefIsDenied => {
             Some(Check::new("none of the thief's requests succeeds", thief.successes == 0, thief))
         }
@@ -217,10 +223,19 @@ mod tests {
     #[test]
     fn a_share_is_exact_at_its_ends_and_within_the_tolerance_between() {
         let nobody = Counters::default();
-        for (wanted, v1, expected) in
-            [(100, 1000, true), (100, 999, false), (50, 455, true), (50, 440, false), (0, 0, true), (0, 1, false)]
-        {
-            assert_eq!(ok(Expectation::ShareOfV1(wanted), &counted(1000, 0, v1), &nobody), expected, "{wanted} {v1}");
+        for (wanted, v1, expected) in [
+            (100, 1000, true),
+            (100, 999, false),
+            (50, 455, true),
+            (50, 440, false),
+            (0, 0, true),
+            (0, 1, false),
+        ] {
+            assert_eq!(
+                ok(Expectation::ShareOfV1(wanted), &counted(1000, 0, v1), &nobody),
+                expected,
+                "{wanted} {v1}"
+            );
         }
         assert!(!ok(Expectation::ShareOfV1(0), &nobody, &nobody), "no request is no share");
     }

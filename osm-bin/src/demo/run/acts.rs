@@ -81,7 +81,11 @@ impl Walk<'_> {
                 return Ok(Outcome::Rotated { certificates: now.len(), after_ms });
             }
             if begun.elapsed() > LIMIT {
-                bail!("{old} of {} certificates are still the old ones after {} s", before.len(), LIMIT.as_secs());
+                bail!(
+                    "{old} of {} certificates are still the old ones after {} s",
+                    before.len(),
+                    LIMIT.as_secs()
+                );
             }
             tokio::time::sleep(LOOK).await;
         }

@@ -50,6 +50,19 @@ impl Applications {
         })
     }
 
+    /// Sets the counters of the shoppers to zero.
+    pub(super) async fn reset(&self, client: &Client) -> Result<()> {
+        for pod in [&self.buyer, &self.thief] {
+            let method = "POST".to_owned();
+            let path = "/reset".to_owned();
+            let request =
+                FetchRequest { pod: pod.clone(), port: HTTP_PORT, method, path, ..FetchRequest::default() };
+            let status = client.fetch(&request).await?.status;
+            ensure!(status == 200, "{pod} answers {status} when asked to count anew");
+        }
+        Ok(())
+    }
+
     /// What the buyer has counted.
     pub(super) async fn buyer(&self, client: &Client) -> Result<Counters> {
         serde_json::from_value(raw(client, &self.buyer).await?).context("the buyer's counters")
@@ -73,8 +86,12 @@ impl Applications {
 
 /// The counters that an application shows.
 async fn raw(client: &Client, pod: &str) -> Result<Value> {
-    let request =
-        FetchRequest { pod: pod.to_owned(), port: HTTP_PORT, path: "/raw".to_owned(), ..FetchRequest::default() };
+    let request = FetchRequest {
+        pod: pod.to_owned(),
+        port: HTTP_PORT,
+        path: "/raw".to_owned(),
+        ..FetchRequest::default()
+    };
     let response = client.fetch(&request).await?;
     ensure!(response.status == 200, "{pod} answers {} when asked for its counters", response.status);
     serde_json::from_str(&response.body).with_context(|| format!("the counters of {pod}"))
@@ -93,8 +110,13 @@ impl Walk<'_> {
             Expectation::CertificatesChanged => self.certificates(actions).await?,
             Expectation::LedgerCounts => {
                 let now = self.applications.ledger(&self.client).await?;
-                let saw = format!("{} more, {} failures", now.total.saturating_sub(before.total), now.failures);
-                vec![Check::new("sales arrive at the ledger", now.total > before.total && now.failures == 0, saw)]
+                let saw =
+                    format!("{} more, {} failures", now.total.saturating_sub(before.total), now.failures);
+                vec![Check::new(
+                    "sales arrive at the ledger",
+                    now.total > before.total && now.failures == 0,
+                    saw,
+                )]
             }
             Expectation::ThiefSucceeds | Expectation::ThiefIsDenied | Expectation::ShareOfV1(_) => Vec::new(),
         })
@@ -126,10 +148,22 @@ impl Walk<'_> {
         let warehouse = self.client.dial(&listen("bookwarehouse/bookwarehouse")).await?;
         let status = |response: &DialResponse| response.http.as_ref().map(|http| http.status);
         Ok(vec![
-            Check::new("past its sidecar, the thief gets 403 from the store", status(&thief) == Some(403), seen(&thief)),
+            Check::new(
+                "past its sidecar, the thief gets 403 from the store",
+                status(&thief) == Some(403),
+                seen(&thief),
+            ),
             Check::new("the buyer gets 200 in the same way", status(&buyer) == Some(200), seen(&buyer)),
-            Check::new("without a certificate nobody gets an answer", status(&nobody).is_none(), seen(&nobody)),
-            Check::new("the thief does not receive a byte of the ledger", greedy.received == 0, seen(&greedy)),
+            Check::new(
+                "without a certificate nobody gets an answer",
+                status(&nobody).is_none(),
+                seen(&nobody),
+            ),
+            Check::new(
+                "the thief does not receive a byte of the ledger",
+                greedy.received == 0,
+                seen(&greedy),
+            ),
             Check::new("the warehouse receives its greeting", warehouse.received > 0, seen(&warehouse)),
         ])
     }
@@ -142,22 +176,28 @@ impl Walk<'_> {
         });
         let (certificates, after_ms) = rotated.context("nothing was rotated")?;
         let saw = format!("{certificates} certificates within {after_ms:.0} ms");
-        let mut checks = vec![Check::new("every workload and every proxy has another certificate", certificates > 0, saw)];
+        let mut checks =
+            vec![Check::new("every workload and every proxy has another certificate", certificates > 0, saw)];
         let status = self.client.status().await?;
-        for (service, port) in
-            [("bookstore/bookstore-v1", HTTP_PORT), ("bookstore/bookstore-v2", HTTP_PORT), ("bookwarehouse/bookwarehouse", HTTP_PORT)]
-        {
+        for (service, port) in [
+            ("bookstore/bookstore-v1", HTTP_PORT),
+            ("bookstore/bookstore-v2", HTTP_PORT),
+            ("bookwarehouse/bookwarehouse", HTTP_PORT),
+        ] {
             let request = DialRequest {
                 identity: Some("bookbuyer/bookbuyer".to_owned()),
                 service: service.to_owned(),
                 port,
+                // Only the handshake is looked at.
+                timeout_ms: Some(300),
                 ..DialRequest::default()
             };
             let served = self.client.dial(&request).await?.serial;
             let behind = status.services.iter().find(|known| known.service == service);
             let pods = behind.map(|service| service.pods.as_slice()).unwrap_or_default();
             let known = status.pods.iter().filter(|pod| pods.contains(&pod.pod));
-            let known: Vec<_> = known.filter_map(|pod| Some(&pod.proxy.as_ref()?.certificate.as_ref()?.serial)).collect();
+            let known: Vec<_> =
+                known.filter_map(|pod| Some(&pod.proxy.as_ref()?.certificate.as_ref()?.serial)).collect();
             let ok = served.as_ref().is_some_and(|served| known.contains(&served));
             let saw = served.unwrap_or_else(|| "no certificate".to_owned());
             checks.push(Check::new(format!("{service} serves its new certificate"), ok, saw));

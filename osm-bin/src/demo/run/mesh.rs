@@ -12,7 +12,7 @@ use tokio::process::{Child, Command};
 use crate::demo::DemoArgs;
 use crate::local::api::{Phase, Status};
 use crate::local::client::Client;
-use crate::local::state::Folders;
+use crate::local::state::StateFolder;
 
 /// How long a mesh may take to come up.
 const START_LIMIT: Duration = Duration::from_secs(120);
@@ -32,11 +32,11 @@ pub(super) struct Mesh {
 
 impl Mesh {
     /// A mesh of the manifests in a folder. Nothing runs yet.
-    pub(super) fn prepare(args: &DemoArgs, manifests: &Path) -> Result<Self> {
+    pub(super) fn prepare(args: &DemoArgs, name: &str, state: &Path, manifests: &Path) -> Result<Self> {
         let program = std::env::current_exe().context("finding this program")?;
         let output = tempfile::tempfile().context("making a file for the mesh's output")?;
         let mut command = Command::new(program);
-        command.args(["local", "up", "--name", &args.name, "-f"]).arg(manifests);
+        command.args(["local", "up", "--name", name, "-f"]).arg(manifests).arg("--state").arg(state);
         if let Some(envoy) = &args.envoy {
             command.arg("--envoy").arg(envoy);
         }
@@ -45,7 +45,7 @@ impl Mesh {
         }
         let copy = || output.try_clone().context("sharing the mesh's output");
         command.stdin(Stdio::null()).stdout(copy()?).stderr(copy()?).kill_on_drop(true);
-        let client = Client::new(Folders::of(&args.name)?.socket());
+        let client = Client::new(StateFolder::new(state, name)?.socket());
         Ok(Self { command, client, child: None, output })
     }
 
@@ -69,7 +69,11 @@ impl Mesh {
                 }
             }
             if Instant::now() > deadline {
-                bail!("the mesh did not come up within {} s. It said:\n{}", START_LIMIT.as_secs(), self.said());
+                bail!(
+                    "the mesh did not come up within {} s. It said:\n{}",
+                    START_LIMIT.as_secs(),
+                    self.said()
+                );
             }
             tokio::time::sleep(LOOK).await;
         }

@@ -1,0 +1,161 @@
+//! The status of a mesh as tables.
+
+use comfy_table::presets::NOTHING;
+use comfy_table::{Cell, ContentArrangement, Table};
+
+use super::lines::{Painter, seconds};
+use crate::local::api::{Phase, PodStatus, ProcessStatus, ProxyStatus, ServiceStatus, Status};
+
+/// Everything, for people to read.
+pub(super) fn status(status: &Status) -> String {
+    let Status { name, phase, manifests, running_ms, control_plane, pods, services, findings, .. } = status;
+    let phase = match phase {
+        Phase::Starting => "starting",
+        Phase::Up => "up",
+        Phase::Stopping => "stopping",
+    };
+    let policy =
+        if control_plane.permissive { "permissive: everybody may call everybody" } else { "SMI policy" };
+    let behind = match (control_plane.running, control_plane.behind) {
+        (false, _) => "control plane is being restarted".to_owned(),
+        (true, 0) => format!("{} proxies connected, all up to date", control_plane.proxies),
+        (true, behind) => format!("{} proxies connected, {behind} behind", control_plane.proxies),
+    };
+    let mut parts = vec![
+        format!("mesh {name}: {phase} for {} from {}", seconds(*running_ms), manifests.display()),
+        format!("{policy}; {behind}; snapshot {}", control_plane.snapshot),
+        String::new(),
+        pod_table(pods),
+        String::new(),
+        service_table(services),
+    ];
+    let refused: Vec<String> = pods.iter().flat_map(refusals).collect();
+    if !refused.is_empty() {
+        parts.push(String::new());
+        parts.extend(refused);
+    }
+    if !findings.is_empty() {
+        parts.push(String::new());
+        parts.extend(findings.iter().map(|finding| Painter::for_stdout().finding(finding)));
+    }
+    parts.join("\n")
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_header(header.iter().copied());
+    if !table.is_tty() {
+        table.set_width(100);
+    }
+    table
+}
+
+fn pod_table(pods: &[PodStatus]) -> String {
+    let mut table = table(&["POD", "STATE", "RESTARTS", "ADDRESS", "PROXY", "ACKED", "CERTIFICATE"]);
+    for pod in pods {
+        let restarts: u32 = pod.containers.iter().map(|container| container.restarts).sum();
+        let state = match &pod.reason {
+            None if pod.ready => "ready".to_owned(),
+            None => "not ready".to_owned(),
+            Some(reason) => reason.clone(),
+        };
+        let (proxy, acknowledged, certificate) = match &pod.proxy {
+            None => ("none".to_owned(), "-".to_owned(), "-".to_owned()),
+            Some(proxy) => (proxy_state(proxy), acknowledged(proxy), certificate(proxy)),
+        };
+        table.add_row(vec![
+            Cell::new(&pod.pod),
+            Cell::new(state),
+            Cell::new(restarts),
+            Cell::new(&pod.address),
+            Cell::new(proxy),
+            Cell::new(acknowledged),
+            Cell::new(certificate),
+        ]);
+    }
+    table.trim_fmt()
+}
+
+fn proxy_state(proxy: &ProxyStatus) -> String {
+    let ProcessStatus { pid, restarts, .. } = &proxy.process;
+    let state = match (pid, proxy.connected, proxy.in_sync) {
+        (None, ..) => "not running",
+        (Some(_), false, _) => "not connected",
+        (Some(_), true, false) => "behind",
+        (Some(_), true, true) => "in sync",
+    };
+    match (proxy.refused.len(), restarts) {
+        (0, 0) => state.to_owned(),
+        (0, restarts) => format!("{state}, {restarts} restarts"),
+        (refused, _) => format!("{state}, {refused} refused"),
+    }
+}
+
+/// The version that a proxy has acknowledged, and how many resources it has.
+fn acknowledged(proxy: &ProxyStatus) -> String {
+    let resources: usize = proxy.resources.values().sum();
+    match proxy.versions.1 {
+        Some(version) => format!("v{version}, {resources} res."),
+        None => "-".to_owned(),
+    }
+}
+
+fn certificate(proxy: &ProxyStatus) -> String {
+    let Some(certificate) = &proxy.certificate else { return "none yet".to_owned() };
+    match u64::try_from(certificate.expires_in) {
+        Ok(left) => format!("{} left", span(left)),
+        Err(_) => "EXPIRED".to_owned(),
+    }
+}
+
+/// A span of time by its two largest units.
+fn span(seconds: u64) -> String {
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min"),
+        (0, ..) => format!("{hours} h {minutes} min"),
+        _ => format!("{days} d {hours} h"),
+    }
+}
+
+fn service_table(services: &[ServiceStatus]) -> String {
+    let mut table = table(&["SERVICE", "ADDRESS", "PORTS", "PODS"]);
+    for service in services {
+        let ports: Vec<String> = service.ports.iter().map(ToString::to_string).collect();
+        let address = service.address.as_deref().unwrap_or("headless");
+        let pods = if service.pods.is_empty() { "none".to_owned() } else { service.pods.join(" ") };
+        table.add_row([service.service.as_str(), address, &ports.join(" "), &pods]);
+    }
+    table.trim_fmt()
+}
+
+fn refusals(pod: &PodStatus) -> Vec<String> {
+    let refused = pod.proxy.iter().flat_map(|proxy| &proxy.refused);
+    refused
+        .map(|refused| {
+            format!(
+                "{} refused {} (from {}): {}",
+                pod.pod,
+                refused.resource,
+                refused.origins.join(", "),
+                refused.message
+            )
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_is_told_by_its_largest_units() {
+        for (seconds, expected) in [(5, "5 s"), (65, "1 min"), (3660, "1 h 1 min"), (90_000, "1 d 1 h")] {
+            assert_eq!(span(seconds), expected);
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! What everything that runs a mesh shares, and how a program gets into a pod.
+
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use arc_swap::ArcSwap;
+use nix::mount::{MsFlags, mount};
+use nix::unistd::{Uid, User};
+use osm_core::interception::PROXY_UID;
+use osm_k8s::manifest::Container;
+use serde::{Deserialize, Serialize};
+
+use super::board::Board;
+use super::command;
+use super::control::Control;
+use super::environment::{self, Variables};
+use super::events::EventLog;
+use super::network::Network;
+use super::plan::{Plan, PodPlan};
+use super::process::Launch;
+use super::requirements::Tools;
+use super::state::StateFolder;
+use super::{hosts, netns};
+
+/// Where a running mesh keeps what goes with it; in memory, seen by it alone.
+const RUN: &str = "/run/osm";
+/// The user that applications run as, or the next lower one without an account.
+const APPLICATION_UID: u32 = 64999;
+
+/// Enters a pod's own view of `/etc/hosts` and of its host name.
+const ENTER: &str = r#"set -e
+hosts=$1 mount=$2 name=$3 folder=$4
+shift 4
+"$mount" --bind "$hosts" /etc/hosts
+echo "$name" >/proc/sys/kernel/hostname 2>/dev/null || :
+cd "$folder"
+exec "$@""#;
+
+/// What `osm local up` tells the process that runs the mesh.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// The name of the mesh on this machine.
+    pub name: String,
+    /// The folder of the state folders.
+    pub state: PathBuf,
+    /// The file or folder of manifests.
+    pub manifests: PathBuf,
+    /// The name of the mesh, as namespaces are labelled with it.
+    pub mesh_name: String,
+    /// Envoy.
+    pub envoy: PathBuf,
+    /// Where the programs of containers are looked for.
+    pub search_path: Vec<PathBuf>,
+    /// The programs of the system.
+    pub tools: Tools,
+}
+
+/// What everything that runs a mesh shares.
+#[derive(Debug)]
+pub struct Context {
+    /// What the user asked for.
+    pub settings: Settings,
+    /// What outlives the mesh.
+    pub state: StateFolder,
+    /// The network.
+    pub network: Network,
+    /// What every pod is doing.
+    pub board: Board,
+    /// What happened.
+    pub events: EventLog,
+    /// The control plane.
+    pub control: Control,
+    /// What is to run.
+    pub plan: ArcSwap<Plan>,
+    /// The user that applications run as.
+    pub application_uid: u32,
+}
+
+/// Covers the machine's `/run` with one of the mesh's own.
+///
+/// # Errors
+/// When it can't: this process must be in a mount namespace of its own.
+pub fn cover_run_folder() -> Result<()> {
+    let nothing = None::<&str>;
+    mount(
+        Some("osm-local"),
+        "/run",
+        Some("tmpfs"),
+        MsFlags::MS_NOSUID | MsFlags::MS_NODEV,
+        Some("mode=0755"),
+    )
+    .context("covering /run")?;
+    fs::create_dir("/run/netns").context("making /run/netns")?;
+    mount(Some("/run/netns"), "/run/netns", nothing, MsFlags::MS_BIND, nothing)
+        .context("binding /run/netns")?;
+    mount(nothing, "/run/netns", nothing, MsFlags::MS_SHARED, nothing).context("sharing /run/netns")?;
+    open_folder(Path::new(RUN), 0o711)
+}
+
+/// A user that is nobody's account.
+#[must_use]
+pub fn application_uid() -> u32 {
+    let is_free = |uid: &u32| !matches!(User::from_uid(Uid::from_raw(*uid)), Ok(Some(_)));
+    (PROXY_UID + 1..=APPLICATION_UID).rev().find(is_free).unwrap_or(APPLICATION_UID)
+}
+
+impl Context {
+    /// The folder of a pod's files while it runs.
+    #[must_use]
+    pub fn folder(&self, pod: &PodPlan) -> PathBuf {
+        Path::new(RUN).join("pods").join(pod.file_name())
+    }
+
+    /// Makes a pod's folder, with its hosts file and its folder for temporary files.
+    ///
+    /// # Errors
+    /// When something can't be written.
+    pub fn prepare_folder(&self, pod: &PodPlan) -> Result<()> {
+        let folder = self.folder(pod);
+        open_folder(&folder, 0o711)?;
+        let temporary = folder.join("tmp");
+        open_folder(&temporary, 0o700)?;
+        chown(&temporary, Some(self.application_uid), Some(self.application_uid))?;
+        self.write_hosts(pod)
+    }
+
+    /// Writes a pod's hosts file. It stays the same file: it is mounted in places.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn write_hosts(&self, pod: &PodPlan) -> Result<()> {
+        let path = self.folder(pod).join("hosts");
+        let text = hosts::text(pod, &self.plan.load());
+        if fs::read_to_string(&path).is_ok_and(|old| old == text) {
+            return Ok(());
+        }
+        fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
+    }
+
+    /// What stands before a program to run it in a pod as its application's user.
+    #[must_use]
+    pub fn enter(&self, pod: &PodPlan, working_dir: &str) -> Vec<String> {
+        self.enter_as(self.application_uid, pod, working_dir)
+    }
+
+    /// What stands before Envoy to run it in a pod as its own user.
+    #[must_use]
+    pub fn enter_as_proxy(&self, pod: &PodPlan) -> Vec<String> {
+        self.enter_as(PROXY_UID, pod, "/")
+    }
+
+    fn enter_as(&self, uid: u32, pod: &PodPlan, working_dir: &str) -> Vec<String> {
+        let Tools { nsenter, unshare, setpriv, mount, sh, .. } = &self.settings.tools;
+        let text = |path: &Path| path.display().to_string();
+        let net = format!("--net={}", netns::file(&pod.file_name()).display());
+        let hosts = self.folder(pod).join("hosts");
+        let mut words = vec![text(nsenter), net, "--".to_owned(), text(unshare)];
+        // What the node unmounts, such as the namespace of a pod that went, goes here as well.
+        words.extend(["--mount", "--uts", "--propagation=slave", "--"].map(str::to_owned));
+        words.extend([text(sh), "-c".to_owned(), ENTER.to_owned(), "sh".to_owned()]);
+        words.extend([
+            text(&hosts),
+            text(mount),
+            pod.name.name.to_string(),
+            working_dir.to_owned(),
+            text(setpriv),
+        ]);
+        words.extend([format!("--reuid={uid}"), format!("--regid={uid}"), "--clear-groups".to_owned()]);
+        words.extend(["--inh-caps=-all", "--bounding-set=-all", "--no-new-privs", "--"].map(str::to_owned));
+        words
+    }
+
+    /// The environment of every container, before its own.
+    #[must_use]
+    pub fn base_environment(&self, pod: &PodPlan) -> Variables {
+        let path = self.settings.search_path.iter().map(|folder| folder.display().to_string());
+        let temporary = self.folder(pod).join("tmp").display().to_string();
+        [
+            ("PATH", path.collect::<Vec<_>>().join(":")),
+            ("HOME", temporary.clone()),
+            ("TMPDIR", temporary),
+            ("HOSTNAME", pod.name.name.to_string()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    }
+
+    /// How a container's own program is started in its pod, and how many words
+    /// stand before that program.
+    ///
+    /// # Errors
+    /// When it can't be: the text says what to do.
+    pub fn launch(&self, pod: &PodPlan, container: &Container) -> Result<(Launch, usize), String> {
+        let environment = environment::variables(container, pod, &self.base_environment(pod))?;
+        let words = container.command.iter().chain(&container.args);
+        let words: Vec<String> = words.map(|word| environment::expand(word, &environment)).collect();
+        let working_dir = container.working_dir.as_deref().unwrap_or("/");
+        if container.command.is_empty() {
+            return Err(
+                "it has no `command`, and here is no image to take one from: write the command".to_owned()
+            );
+        }
+        if !Path::new(working_dir).is_dir() {
+            return Err(format!("its working directory `{working_dir}` is not on this machine"));
+        }
+        let own_path = container.env.iter().any(|variable| variable.name == "PATH");
+        let own_path =
+            environment.get("PATH").filter(|_| own_path).map(|path| std::env::split_paths(path).collect());
+        let mut search_path: Vec<PathBuf> = own_path.unwrap_or_default();
+        search_path.extend_from_slice(&self.settings.search_path);
+        let program = command::find(&words[0], Path::new(working_dir), &search_path)?;
+        let program = executable(&program).map_err(|error| format!("{error:#}"))?;
+        let mut command = self.enter(pod, working_dir);
+        let prefix = command.len();
+        command.push(program.display().to_string());
+        command.extend_from_slice(&words[1..]);
+        let log = self.state.log(&pod.file_name(), &container.name);
+        Ok((Launch { command, environment, log }, prefix))
+    }
+
+    /// How a pod's Envoy is started.
+    ///
+    /// # Errors
+    /// When no other user can be let run it.
+    pub fn launch_proxy(&self, pod: &PodPlan, arguments: Vec<String>) -> Result<Launch> {
+        let mut command = self.enter_as_proxy(pod);
+        command.push(executable(&self.settings.envoy)?.display().to_string());
+        command.extend(arguments);
+        let log = self.state.log(&pod.file_name(), "envoy");
+        Ok(Launch { command, environment: Variables::new(), log })
+    }
+}
+
+/// A path by which every user can run a program: its own, or one where it is
+/// mounted, or copied, for the mesh alone.
+fn executable(program: &Path) -> Result<PathBuf> {
+    if command::is_for_everybody(program) {
+        return Ok(program.to_owned());
+    }
+    let opening = || format!("letting other users run {}", program.display());
+    let metadata = program.metadata().with_context(opening)?;
+    let name = program.file_name().context("a program has a name")?;
+    // A program that was built anew is another file.
+    let version = format!("{}-{}-{}", metadata.dev(), metadata.ino(), metadata.mtime());
+    let folder = Path::new(RUN).join("bin").join(version);
+    let path = folder.join(name);
+    if path.exists() {
+        return Ok(path);
+    }
+    open_folder(&folder, 0o711)?;
+    if metadata.permissions().mode() & 0o001 == 0 {
+        let fresh = folder.join(".copy");
+        fs::copy(program, &fresh)
+            .and_then(|_| fs::set_permissions(&fresh, Permissions::from_mode(0o755)))
+            .and_then(|()| fs::rename(&fresh, &path))
+            .with_context(opening)?;
+        return Ok(path);
+    }
+    File::create(&path).with_context(opening)?;
+    mount(Some(program), &path, None::<&str>, MsFlags::MS_BIND, None::<&str>).with_context(opening)?;
+    Ok(path)
+}
+
+fn open_folder(path: &Path, mode: u32) -> Result<()> {
+    let made = DirBuilder::new().recursive(true).mode(mode).create(path);
+    made.with_context(|| format!("making the folder {}", path.display()))
+}

@@ -1,0 +1,425 @@
+//! The control plane of a mesh on this machine: the one of `osm-controller`, in
+//! this process, with what it is told kept so that another can take its place.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+use osm_certs::certificate::Certified;
+use osm_certs::manager::CertificateManager;
+use osm_certs::provider::CertificateProvider;
+use osm_certs::subject::Subject;
+use osm_core::catalog::{Catalog, MeshCatalog};
+use osm_core::diagnostic::Diagnostic;
+use osm_core::identity::{ProxyId, ServiceIdentity, TrustDomain};
+use osm_core::model::MeshObject;
+use osm_core::name::{ObjectRef, QualifiedName};
+use osm_core::source::{MemorySource, MemoryWriter, SourceEvent};
+use osm_xds::push::Publisher;
+use osm_xds::server::Registry;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+use super::envoy::EnvoyFiles;
+use crate::controller::{ChangeReport, Controller, ControllerOptions};
+
+/// How long a terminating pod waits until all proxies know that it goes.
+const LEAVE_BOUND: Duration = Duration::from_secs(3);
+/// How long to wait before a control plane that failed is started again.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+
+/// The control plane, and what it is told.
+#[derive(Debug)]
+pub struct Control {
+    options: ControllerOptions,
+    server_name: String,
+    told: Mutex<Told>,
+    serving: watch::Sender<Option<Serving>>,
+    commands: mpsc::Sender<Command>,
+    restarts: AtomicU64,
+    stopping: AtomicBool,
+}
+
+/// What the control plane was told last.
+#[derive(Debug, Default)]
+struct Told {
+    objects: BTreeMap<ObjectRef, MeshObject>,
+    diagnostics: Vec<Diagnostic>,
+    writer: Option<MemoryWriter>,
+}
+
+/// The parts of a control plane that runs.
+#[derive(Debug, Clone)]
+pub struct Serving {
+    /// The mesh.
+    pub catalog: Catalog,
+    /// Who is connected.
+    pub registry: Arc<Registry>,
+    /// Certificates.
+    pub certificates: CertificateManager,
+    publisher: Publisher,
+    changes: Arc<broadcast::Receiver<Arc<ChangeReport>>>,
+}
+
+enum Command {
+    Restart(oneshot::Sender<Result<()>>),
+    Shutdown(oneshot::Sender<()>),
+}
+
+impl Control {
+    /// Starts a control plane that knows these facts. `Control::drive` keeps it going.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn start(
+        options: ControllerOptions,
+        objects: BTreeMap<ObjectRef, MeshObject>,
+        diagnostics: Vec<Diagnostic>,
+    ) -> Result<(Self, ControlDriver)> {
+        let (sender, commands) = mpsc::channel(4);
+        let server_name = options.server_names.first().map(ToString::to_string);
+        let control = Self {
+            server_name: server_name.context("the control plane has no name")?,
+            options,
+            told: Mutex::new(Told { objects, diagnostics, writer: None }),
+            serving: watch::Sender::new(None),
+            commands: sender,
+            restarts: AtomicU64::new(0),
+            stopping: AtomicBool::new(false),
+        };
+        let controller = control.start_controller().await?;
+        Ok((control, ControlDriver { controller: Some(controller), commands }))
+    }
+
+    async fn start_controller(&self) -> Result<Controller> {
+        let (source, writer) = {
+            let mut told = self.lock();
+            let (source, writer) = MemorySource::new(told.objects.values().cloned());
+            writer.send(SourceEvent::Diagnostics(told.diagnostics.clone()));
+            told.writer = Some(writer.clone());
+            (source, writer)
+        };
+        drop(writer);
+        let controller = Controller::start(self.options.clone(), Box::new(source)).await?;
+        self.serving.send_replace(Some(Serving {
+            catalog: controller.catalog().clone(),
+            registry: Arc::clone(controller.registry()),
+            certificates: controller.certificates().clone(),
+            publisher: controller.publisher().clone(),
+            changes: Arc::new(controller.changes()),
+        }));
+        Ok(controller)
+    }
+
+    /// Tells the control plane everything that is so now. Returns whether anything
+    /// is different from before.
+    pub fn tell(&self, objects: BTreeMap<ObjectRef, MeshObject>, diagnostics: Vec<Diagnostic>) -> bool {
+        let mut told = self.lock();
+        let mut events = Vec::new();
+        for (name, object) in &objects {
+            if told.objects.get(name) != Some(object) {
+                events.push(SourceEvent::Apply(Box::new(object.clone())));
+            }
+        }
+        let gone = told.objects.keys().filter(|name| !objects.contains_key(*name));
+        events.extend(gone.cloned().map(SourceEvent::Delete));
+        if told.diagnostics != diagnostics {
+            events.push(SourceEvent::Diagnostics(diagnostics.clone()));
+        }
+        let changed = !events.is_empty();
+        if let Some(writer) = &told.writer {
+            events.into_iter().for_each(|event| writer.send(event));
+        }
+        told.objects = objects;
+        told.diagnostics = diagnostics;
+        changed
+    }
+
+    /// The parts of the control plane; `None` while there is none.
+    #[must_use]
+    pub fn serving(&self) -> Option<Serving> {
+        self.serving.borrow().clone()
+    }
+
+    /// A watch on the parts of the control plane.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Option<Serving>> {
+        self.serving.subscribe()
+    }
+
+    /// Where proxies connect to.
+    #[must_use]
+    pub fn xds_address(&self) -> SocketAddr {
+        self.options.xds_listen
+    }
+
+    /// Where metrics and health are.
+    #[must_use]
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.options.admin_listen
+    }
+
+    /// The name by which proxies know the control plane.
+    #[must_use]
+    pub fn server_name(&self) -> &str {
+        &self.server_name
+    }
+
+    /// The trust domain of the mesh.
+    #[must_use]
+    pub fn trust_domain(&self) -> &TrustDomain {
+        &self.options.mesh.trust_domain
+    }
+
+    /// How often the control plane was started again.
+    #[must_use]
+    pub fn restarts(&self) -> u64 {
+        self.restarts.load(Ordering::Relaxed)
+    }
+
+    /// Whether a proxy is connected and has acknowledged everything that is meant
+    /// for it, its pod being known.
+    #[must_use]
+    pub fn has_everything(&self, proxy: &ProxyId) -> bool {
+        let Some(serving) = self.serving() else { return false };
+        let known = serving.catalog.snapshot().workload_of(&proxy.uuid).is_some();
+        let statuses = serving.registry.statuses();
+        let newest = statuses.iter().rfind(|status| status.proxy == *proxy);
+        known && newest.is_some_and(|status| status.in_sync && status.session.synced_version.is_some())
+    }
+
+    /// The certificate of a proxy itself, if there is one at present.
+    #[must_use]
+    pub fn proxy_certificate(&self, proxy: &ProxyId) -> Option<Arc<Certified>> {
+        self.serving()?.certificates.watch(&self.proxy_subject(proxy)).current()
+    }
+
+    /// The certificate of a workload, if there is one at present.
+    #[must_use]
+    pub fn workload_certificate(&self, identity: &ServiceIdentity) -> Option<Arc<Certified>> {
+        self.serving()?.certificates.watch(&self.workload_subject(identity)).current()
+    }
+
+    /// Has a certificate issued for a workload, whether it exists or not.
+    ///
+    /// # Errors
+    /// When there is no control plane, or it issues none in time.
+    pub async fn issue(&self, identity: &ServiceIdentity) -> Result<Arc<Certified>> {
+        const BOUND: Duration = Duration::from_secs(5);
+        let serving =
+            self.serving().ok_or_else(|| anyhow!("the control plane is being restarted; try again"))?;
+        let mut watch = serving.certificates.watch(&self.workload_subject(identity));
+        let issued = tokio::time::timeout(BOUND, watch.ready()).await;
+        issued.context("no certificate is issued in time")?.context("no certificate is issued")
+    }
+
+    fn proxy_subject(&self, proxy: &ProxyId) -> Subject {
+        Subject::Proxy { trust_domain: self.trust_domain().clone(), proxy: proxy.clone() }
+    }
+
+    fn workload_subject(&self, identity: &ServiceIdentity) -> Subject {
+        Subject::Workload(identity.principal(self.trust_domain()))
+    }
+
+    /// Writes a proxy's credentials once, as soon as there are any.
+    ///
+    /// # Errors
+    /// When they can't be written.
+    pub async fn write_credentials(&self, proxy: &ProxyId, files: &EnvoyFiles) -> Result<()> {
+        let mut serving = self.watch();
+        loop {
+            let now = serving.borrow_and_update().clone();
+            if let Some(now) = now {
+                let mut certificate = now.certificates.watch(&self.proxy_subject(proxy));
+                let mut trust = now.certificates.trust();
+                // A control plane that ends before it issued any is followed by another.
+                if let (Ok(certified), Ok(bundle)) = (certificate.ready().await, trust.ready().await) {
+                    files.write_trust(bundle.pem())?;
+                    return files.write_certificate(certified.chain().pem(), certified.key().pem());
+                }
+            }
+            serving.changed().await.context("the control plane ended")?;
+        }
+    }
+
+    /// Writes a proxy's credentials each time they change. Returns why it can't.
+    pub async fn keep_credentials(&self, proxy: &ProxyId, files: &EnvoyFiles) -> anyhow::Error {
+        let mut serving = self.watch();
+        loop {
+            let now = serving.borrow_and_update().clone();
+            let kept = async {
+                match now {
+                    Some(now) => follow_credentials(&now, &self.proxy_subject(proxy), files).await,
+                    None => Ok(()),
+                }
+            };
+            tokio::select! {
+                biased;
+                changed = serving.changed() => if changed.is_err() {
+                    return anyhow!("the control plane ended");
+                },
+                kept = kept => match kept {
+                    Err(error) => return error,
+                    // That control plane issues no more; another will follow.
+                    Ok(()) => if serving.changed().await.is_err() {
+                        return anyhow!("the control plane ended");
+                    },
+                },
+            }
+        }
+    }
+
+    /// Waits until no proxy sends a pod anything any more, within a bound. The
+    /// control plane must have been told before that it is not ready.
+    pub async fn until_left(&self, pod: &QualifiedName) {
+        if self.stopping.load(Ordering::Relaxed) {
+            return;
+        }
+        let left = async {
+            let Some(serving) = self.serving() else { return };
+            let mut snapshots = serving.catalog.watch();
+            loop {
+                let snapshot = serving.catalog.snapshot();
+                if snapshot.workload(pod).is_none_or(|workload| !workload.ready) {
+                    serving.until_acknowledged(snapshot.version()).await;
+                    return;
+                }
+                if snapshots.changed().await.is_none() {
+                    return;
+                }
+            }
+        };
+        if tokio::time::timeout(LEAVE_BOUND, left).await.is_err() {
+            tracing::warn!(%pod, "pod ends although some proxies may still send to it");
+        }
+    }
+
+    /// Ends the control plane and starts another. Returns how long there was none.
+    ///
+    /// # Errors
+    /// When the other does not start; it is tried again all the time.
+    pub async fn restart(&self) -> Result<Duration> {
+        let since = Instant::now();
+        let (sender, done) = oneshot::channel();
+        self.commands.send(Command::Restart(sender)).await.map_err(|_| anyhow!("the mesh ends"))?;
+        done.await.context("the mesh ends")??;
+        Ok(since.elapsed())
+    }
+
+    /// Says that all ends, so that nobody waits for others any more.
+    pub fn stopping(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends the control plane.
+    pub async fn shutdown(&self) {
+        let (sender, done) = oneshot::channel();
+        if self.commands.send(Command::Shutdown(sender)).await.is_ok() {
+            done.await.ok();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().expect("no holder of the lock panics")
+    }
+}
+
+async fn follow_credentials(serving: &Serving, subject: &Subject, files: &EnvoyFiles) -> Result<()> {
+    let mut certificate = serving.certificates.watch(subject);
+    let mut trust = serving.certificates.trust();
+    loop {
+        if let (Some(certified), Some(bundle)) = (certificate.current(), trust.current()) {
+            files.write_trust(bundle.pem())?;
+            files.write_certificate(certified.chain().pem(), certified.key().pem())?;
+        }
+        let ended = tokio::select! {
+            changed = certificate.changed() => changed.is_err(),
+            changed = trust.changed() => changed.is_err(),
+        };
+        if ended {
+            return Ok(());
+        }
+    }
+}
+
+impl Serving {
+    /// The reports of changes from here on.
+    #[must_use]
+    pub fn changes(&self) -> broadcast::Receiver<Arc<ChangeReport>> {
+        self.changes.resubscribe()
+    }
+
+    /// Waits until every connected proxy has acknowledged what follows from a
+    /// snapshot.
+    pub async fn until_acknowledged(&self, snapshot: u64) {
+        let mut publications = self.publisher.publications();
+        if publications.wait_for(|publication| publication.snapshot >= snapshot).await.is_ok() {
+            self.registry.converged().await;
+        }
+    }
+}
+
+/// Runs a control plane, and another one when it fails or is told to.
+#[derive(Debug)]
+pub struct ControlDriver {
+    controller: Option<Controller>,
+    commands: mpsc::Receiver<Command>,
+}
+
+impl ControlDriver {
+    /// Goes on in a task until the control plane is shut down.
+    pub fn spawn(self, context: Arc<super::context::Context>) -> JoinHandle<()> {
+        tokio::spawn(self.drive(context))
+    }
+
+    async fn drive(mut self, context: Arc<super::context::Context>) {
+        let control = &context.control;
+        loop {
+            let command = match &mut self.controller {
+                Some(controller) => tokio::select! {
+                    command = self.commands.recv() => command,
+                    failed = controller.failed() => {
+                        tracing::error!(error = %failed, "control plane fails and is started again");
+                        self.end(control).await;
+                        continue;
+                    }
+                },
+                None => {
+                    match control.start_controller().await {
+                        Ok(controller) => self.controller = Some(controller),
+                        Err(error) => {
+                            tracing::error!(error = format!("{error:#}"), "control plane does not start");
+                            tokio::time::sleep(TRY_AGAIN).await;
+                        }
+                    }
+                    continue;
+                }
+            };
+            match command {
+                Some(Command::Restart(done)) => {
+                    self.end(control).await;
+                    let started = control.start_controller().await;
+                    control.restarts.fetch_add(1, Ordering::Relaxed);
+                    // Whoever asked may have gone.
+                    drop(done.send(started.map(|controller| self.controller = Some(controller))));
+                }
+                Some(Command::Shutdown(done)) => {
+                    self.end(control).await;
+                    let _ = done.send(());
+                    return;
+                }
+                None => return,
+            }
+        }
+    }
+
+    async fn end(&mut self, control: &Control) {
+        control.serving.send_replace(None);
+        if let Some(controller) = self.controller.take() {
+            controller.shutdown().await;
+        }
+    }
+}

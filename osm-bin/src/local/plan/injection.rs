@@ -1,0 +1,77 @@
+//! Which pods get a proxy: the rules of Open Service Mesh's injector.
+
+use osm_k8s::manifest::{MONITORED_BY_LABEL, Metadata, Namespace, Pod};
+
+/// The annotation, on namespaces and pods.
+const INJECTION: &str = "openservicemesh.io/sidecar-injection";
+/// The label that keeps a namespace out, whatever its value.
+const IGNORE: &str = "openservicemesh.io/ignore";
+/// The field that findings name.
+pub(super) const FIELD: &str = "metadata.annotations.openservicemesh.io/sidecar-injection";
+
+/// Whether a pod gets a proxy: its namespace must be monitored by this mesh; then
+/// the pod's own annotation decides, else that of its namespace, else no.
+///
+/// # Errors
+/// When an annotation is neither yes nor no: such a pod is not admitted.
+pub(super) fn wants_proxy(namespace: Option<&Namespace>, pod: &Pod, mesh_name: &str) -> Result<bool, String> {
+    let Some(Namespace { metadata: namespace }) = namespace else { return Ok(false) };
+    let monitored = namespace.labels.get(MONITORED_BY_LABEL).is_some_and(|mesh| mesh == mesh_name);
+    if !monitored || namespace.labels.contains_key(IGNORE) {
+        return Ok(false);
+    }
+    let of_pod = annotation(&pod.metadata)?;
+    let of_namespace = annotation(namespace)?;
+    Ok(of_pod.or(of_namespace).unwrap_or(false))
+}
+
+fn annotation(metadata: &Metadata) -> Result<Option<bool>, String> {
+    let Some(text) = metadata.annotations.get(INJECTION) else { return Ok(None) };
+    match text.to_ascii_lowercase().as_str() {
+        "enabled" | "yes" | "true" => Ok(Some(true)),
+        "disabled" | "no" | "false" => Ok(Some(false)),
+        _ => Err(format!(
+            "`{}` is neither `enabled` nor `disabled`; the pod does not run until it is corrected",
+            text.escape_debug().take(40).collect::<String>()
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::local::plan::testing::plan_of;
+
+    fn has_proxy(labels: &str, namespace: &str, pod: &str) -> Option<bool> {
+        let plan = plan_of(&format!(
+            "{{apiVersion: v1, kind: Namespace, metadata: {{name: shop, labels: {{{labels}}}, annotations: {{{namespace}}}}}}}\n\
+             ---\n{{apiVersion: v1, kind: Pod, metadata: {{name: p, namespace: shop, annotations: {{{pod}}}}}, \
+             spec: {{containers: [{{name: c}}]}}}}"
+        ));
+        plan.pods.values().next().map(|pod| pod.has_proxy)
+    }
+
+    #[test]
+    fn the_pod_decides_then_its_namespace_and_only_in_a_namespace_of_the_mesh() {
+        let osm = "openservicemesh.io/monitored-by: osm";
+        let yes = "openservicemesh.io/sidecar-injection: enabled";
+        let no = "openservicemesh.io/sidecar-injection: 'No'";
+        for (labels, namespace, pod, expected) in [
+            (osm, yes, "", true),
+            (osm, "", yes, true),
+            (osm, yes, no, false),
+            (osm, no, yes, true),
+            (osm, "", "", false),
+            ("", yes, yes, false),
+            ("openservicemesh.io/monitored-by: other", yes, yes, false),
+            ("openservicemesh.io/monitored-by: osm, openservicemesh.io/ignore: 'no'", yes, yes, false),
+        ] {
+            assert_eq!(has_proxy(labels, namespace, pod), Some(expected), "{labels} | {namespace} | {pod}");
+        }
+    }
+
+    #[test]
+    fn a_pod_whose_annotation_means_nothing_does_not_run() {
+        let osm = "openservicemesh.io/monitored-by: osm";
+        assert_eq!(has_proxy(osm, "", "openservicemesh.io/sidecar-injection: perhaps"), None);
+    }
+}
