@@ -50,9 +50,9 @@ impl Applications {
         })
     }
 
-    /// Sets the counters of the shoppers to zero.
+    /// Sets the counters of all applications to zero.
     pub(super) async fn reset(&self, client: &Client) -> Result<()> {
-        for pod in [&self.buyer, &self.thief] {
+        for pod in self.stores.iter().chain([&self.warehouse, &self.buyer, &self.thief]) {
             let method = "POST".to_owned();
             let path = "/reset".to_owned();
             let request =
