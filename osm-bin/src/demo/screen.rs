@@ -24,6 +24,8 @@ pub struct Screen {
     drawn: usize,
     /// The lines that stand at the top of what is under way.
     heading: String,
+    /// The folder of the manifests, with its final slash: left out of what is shown.
+    folder: String,
     over: bool,
 }
 
@@ -47,7 +49,12 @@ impl Screen {
             // Up to the first line of what was drawn, and away with everything below.
             let _ = write!(out, "\x1b[{}A\x1b[J", self.drawn);
         }
-        out.push_str(text);
+        let width = terminal_size::terminal_size().map_or(100, |(width, _)| usize::from(width.0));
+        for line in text.lines() {
+            // A line that the terminal wraps would not be drawn over in full.
+            out.push_str(&fit(line, width));
+            out.push('\n');
+        }
         self.drawn = text.lines().count();
         // A terminal that has gone away is noticed by whoever reads its keys.
         drop(std::io::stdout().write_all(out.as_bytes()).and_then(|()| std::io::stdout().flush()));
@@ -56,6 +63,7 @@ impl Screen {
 
 impl Reporter for Screen {
     fn starting(&mut self, folder: &Path) {
+        self.folder = format!("{}/", folder.display());
         let title = "Open Service Mesh: the bookstore, on this machine".bold().to_string();
         self.keep(&format!("\n  {title}\n  manifests  {}\n\n", folder.display().to_string().cyan()));
         self.draw(&format!(
@@ -78,7 +86,7 @@ impl Reporter for Screen {
     }
 
     fn acted(&mut self, outcome: &Outcome) {
-        let text = describe(outcome);
+        let text = describe(outcome).replace(&self.folder, "");
         if text.is_empty() {
             return;
         }
@@ -161,10 +169,39 @@ fn line(ok: bool, name: &str, text: &str) -> String {
     format!("  {mark} {name:<NAMES$} {text}\n")
 }
 
+/// As much of a line as a terminal shows without wrapping it. Colours take no room.
+fn fit(line: &str, width: usize) -> String {
+    let mut shown = 0;
+    let mut out = String::with_capacity(line.len());
+    let mut letters = line.chars();
+    while let Some(letter) = letters.next() {
+        if letter == '\x1b' {
+            out.push(letter);
+            for letter in letters.by_ref() {
+                out.push(letter);
+                if letter.is_ascii_alphabetic() {
+                    break;
+                }
+            }
+        } else if shown + 1 < width {
+            out.push(letter);
+            shown += 1;
+        } else if shown < width {
+            out.push('…');
+            shown = width;
+        }
+    }
+    out
+}
+
 /// A bar that is filled up to a part of 1.
 fn bar(part: f64) -> String {
     let filled = ((part.clamp(0.0, 1.0) * BAR as f64).round() as usize).min(BAR);
     format!("{}{}", "█".repeat(filled), "░".repeat(BAR - filled))
+}
+
+fn proxies(count: u64) -> String {
+    if count == 1 { "1 proxy".to_owned() } else { format!("{count} proxies") }
 }
 
 fn thieving(thief: &Counters) -> String {
@@ -189,9 +226,9 @@ fn describe(outcome: &Outcome) -> String {
             };
             match change.acknowledged_ms {
                 Some(after) => format!(
-                    "{objects} {} {} proxies, the last after {after:.1} ms",
+                    "{objects} {} {}, the last after {after:.1} ms",
                     "→".dimmed(),
-                    change.proxies
+                    proxies(change.proxies)
                 ),
                 None => format!("{objects} {} some proxies have not acknowledged it", "→".red()),
             }
@@ -217,6 +254,15 @@ mod tests {
             assert_eq!(bar(part).chars().count(), BAR, "{part}");
         }
         assert!(bar(0.5).starts_with('█') && bar(0.5).ends_with('░'));
+    }
+
+    #[test]
+    fn a_line_is_cut_where_the_terminal_ends_and_keeps_its_colours() {
+        assert_eq!(fit("abc", 10), "abc");
+        assert_eq!(fit("abcdef", 4), "abc…");
+        let coloured = format!("{}def", "abc".red());
+        assert_eq!(fit(&coloured, 5), format!("{}d…", "abc".red()));
+        assert!(fit(&coloured, 2).ends_with("\x1b[39m"), "the colour ends");
     }
 
     #[test]
