@@ -184,8 +184,8 @@ impl Certified {
         self.not_after
     }
 
-    /// The leaf's serial number: hexadecimal bytes joined by colons, as
-    /// `openssl x509` and Envoy's `/certs` write them.
+    /// The leaf's serial number: bytes in lower-case hexadecimal, joined by colons,
+    /// as `openssl x509 -text` writes them. (Envoy's `/certs` leaves the colons out.)
     #[must_use]
     pub fn serial(&self) -> &str {
         &self.serial

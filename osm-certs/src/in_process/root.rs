@@ -136,3 +136,59 @@ impl SigningKey for RootKey {
         self.0.sign(message)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256};
+
+    use super::*;
+    use crate::clock::{Clock, SystemClock};
+
+    fn authority() -> CertificateParams {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params
+    }
+
+    fn read(params: &CertificateParams, key: &KeyPair) -> Result<Root, String> {
+        let certificate = params.self_signed(key).expect("a certificate");
+        Root::read(&certificate.pem(), &key.serialize_pem(), SystemClock.now())
+    }
+
+    #[test]
+    fn a_root_of_another_making_is_taken() {
+        for kind in [&PKCS_ECDSA_P384_SHA384, &PKCS_ED25519, &PKCS_RSA_SHA256] {
+            let key = KeyPair::generate_for(kind).expect("a key");
+            let root = read(&authority(), &key).expect("it is an authority");
+            let params = CertificateParams::default();
+            params.signed_by(&KeyPair::generate().expect("a key"), root.signer()).expect("it signs");
+        }
+    }
+
+    #[test]
+    fn an_authority_that_must_not_sign_certificates_is_refused() {
+        let mut params = authority();
+        params.key_usages = vec![KeyUsagePurpose::CrlSign];
+        let error = read(&params, &KeyPair::generate().expect("a key")).err();
+        assert!(error.expect("it is refused").contains("may not sign certificates"));
+    }
+
+    #[test]
+    fn an_authority_under_another_is_refused() {
+        let above = Issuer::new(CertificateParams::default(), KeyPair::generate().expect("a key"));
+        let mut params = authority();
+        params.distinguished_name = profile::distinguished_name(Some("below".into()));
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.signed_by(&key, &above).expect("a certificate");
+        let error = Root::read(&certificate.pem(), &key.serialize_pem(), SystemClock.now()).err();
+        assert!(error.expect("it is refused").contains("not self-signed"));
+    }
+
+    /// I11: nothing of a root's key shows in debug output.
+    #[test]
+    fn i11_debug_output_shows_no_root_key() {
+        let root = Root::new(SystemClock.now()).expect("a root");
+        assert!(format!("{:?}", root.signer()).contains("elided"));
+        assert_eq!(format!("{:?}", root.signer().key()), "RootKey(elided)");
+    }
+}

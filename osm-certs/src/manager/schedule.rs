@@ -4,9 +4,6 @@
 //! The driver asks [`Schedule::start`] until it says no more, waits until
 //! [`Schedule::wake_at`], and tells how each signing ended.
 
-#[cfg(test)]
-mod tests;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
@@ -179,3 +176,6 @@ impl Schedule {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
