@@ -137,6 +137,13 @@ impl Linking<'_> {
                 }
                 RouteRule::Tcp { route } => {
                     let Some(found) = self.tcp_route(&field, route) else { continue };
+                    if found.ports.as_ref().is_some_and(BTreeSet::is_empty) {
+                        let message = format!(
+                            "TCPRoute {} has an empty list of ports; this rule allows nothing",
+                            found.name
+                        );
+                        self.find(Severity::Warning, "empty-rule", &field, message);
+                    }
                     add_ports(&mut ports, found.ports.as_ref());
                 }
             }
@@ -177,6 +184,13 @@ impl Linking<'_> {
                 let message = format!("HTTPRouteGroup {} has no match named `{name}`", group.name);
                 self.find(Severity::Error, "target-to-nowhere", &format!("{field}.matches"), message);
             }
+        }
+        if group.matches.is_empty() || wanted.is_some_and(<[String]>::is_empty) {
+            let message = format!(
+                "no match of HTTPRouteGroup {} is chosen, so this rule allows nothing; leave `matches` out to choose all",
+                group.name
+            );
+            self.find(Severity::Warning, "empty-rule", &format!("{field}.matches"), message);
         }
         let chosen =
             group.matches.iter().filter(|has| wanted.is_none_or(|wanted| wanted.contains(&has.name)));
@@ -240,7 +254,6 @@ fn add_ports(granted: &mut Option<PortGrant>, ports: Option<&BTreeSet<u16>>) {
     match (&mut *granted, ports) {
         (_, None) => *granted = Some(PortGrant::Any),
         (Some(PortGrant::Any), _) => {}
-        // A written but empty list is the conversion's business; here it adds nothing.
         (_, Some(ports)) if ports.is_empty() => {}
         (Some(PortGrant::These(all)), Some(ports)) => all.extend(ports),
         (None, Some(ports)) => *granted = Some(PortGrant::These(ports.clone())),

@@ -109,12 +109,14 @@ impl<'a> SourceStep<'a> {
 /// use osm_core::source::MemorySource;
 /// use osm_core::testing::{SourceStep, source_conformance};
 ///
-/// # futures::executor::block_on(async {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), String> {
 /// let (source, writer) = MemorySource::new([]);
 /// let shop = Namespace::new("shop".parse().expect("a name"));
 /// let steps = vec![SourceStep::new("an object", || writer.apply(shop), |told| told.objects().len() == 1)];
-/// source_conformance(Box::new(source), steps).await.expect("it conforms");
-/// # });
+/// source_conformance(Box::new(source), steps).await?;
+/// # Ok(())
+/// # }
 /// ```
 ///
 /// # Errors

@@ -208,10 +208,6 @@ impl TargetRule {
             }
             return Some(model::RouteRule::Tcp { route: name });
         }
-        if matches.is_some_and(<[String]>::is_empty) {
-            let message = "an empty list of matches allows nothing; leave it out to allow all matches";
-            findings.warning("no-matches", format!("{path}.matches"), message);
-        }
         Some(model::RouteRule::Http { group: name, matches: self.matches.clone() })
     }
 }
@@ -285,9 +281,7 @@ mod tests {
 
     #[test]
     fn an_empty_list_of_matches_is_not_all_matches() {
-        let text = text(DESTINATION, SOURCE, "{kind: HTTPRouteGroup, name: books, matches: []}");
-        assert_eq!(findings(&text), ["no-matches spec.rules[0].matches"]);
-        let MeshObject::TrafficTarget(target) = &convert(&text).objects[0] else { panic!("not a target") };
+        let target = target(&text(DESTINATION, SOURCE, "{kind: HTTPRouteGroup, name: books, matches: []}"));
         assert!(
             matches!(&target.rules[0], RouteRule::Http { matches: Some(matches), .. } if matches.is_empty())
         );
