@@ -14,6 +14,7 @@ use osm_core::diagnostic::Diagnostic;
 use osm_core::model::MeshObject;
 use osm_core::name::ObjectRef;
 use osm_core::source::{ConfigSource, SourceEvent};
+use osm_core::testing::{SourceCheck, SourceStep, source_conformance};
 use osm_k8s::{FileSource, ManifestWatch, Manifests};
 use tempfile::TempDir;
 
@@ -270,4 +271,60 @@ async fn a_source_whose_folder_was_never_there_is_not_ready() {
     assert!(tokio::time::timeout(DEADLINE, events.next()).await.is_err(), "there is nothing more to say");
     fs::create_dir(&root).expect("a folder");
     sum.until(&mut events, |sum| sum.ready == 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_file_source_conforms() {
+    let folder = folder(&[("a.yaml", &account("a")), ("b.yaml", &account("b"))]);
+    let (root, away) = (folder.path().join("mesh"), folder.path().join("away"));
+    fs::create_dir(&root).expect("a folder");
+    let names =
+        |told: &SourceCheck| told.objects().keys().map(|object| object.name.to_string()).collect::<Vec<_>>();
+    let write = |file: &str, text: &str| fs::write(root.join(file), text).expect("a file");
+    write("a.yaml", &account("a"));
+    let steps = vec![
+        SourceStep::new("a new file", || write("b.yaml", &account("b")), |told| names(told) == ["a", "b"]),
+        SourceStep::new(
+            "a file that does not parse",
+            || write("a.yaml", "kind: ["),
+            |told| names(told) == ["a", "b"] && !told.diagnostics().is_empty(),
+        ),
+        SourceStep::new(
+            "a file that is clean again",
+            || write("a.yaml", &account("a2")),
+            |told| names(told) == ["a2", "b"] && told.diagnostics().is_empty(),
+        ),
+        SourceStep::new(
+            "an object that moves to another file",
+            || {
+                write("c.yaml", &format!("{}---\n{}", account("a2"), account("b")));
+                fs::remove_file(root.join("b.yaml")).expect("removed");
+                write("a.yaml", &account("c"));
+            },
+            |told| names(told) == ["a2", "b", "c"] && told.diagnostics().is_empty(),
+        ),
+        SourceStep::new(
+            "a folder that is gone",
+            || fs::rename(&root, &away).expect("moved"),
+            |told| names(told) == ["a2", "b", "c"] && !told.diagnostics().is_empty(),
+        ),
+        SourceStep::new(
+            "a folder that is back",
+            || {
+                fs::rename(&away, &root).expect("moved");
+                write("d.yaml", &account("d"));
+            },
+            |told| names(told) == ["a2", "b", "c", "d"] && told.diagnostics().is_empty(),
+        ),
+        SourceStep::new(
+            "a file that is deleted",
+            || fs::remove_file(root.join("c.yaml")).expect("removed"),
+            |told| names(told) == ["c", "d"],
+        ),
+    ];
+    let source = Box::new(FileSource::new(&root));
+    tokio::time::timeout(20 * DEADLINE, source_conformance(source, steps))
+        .await
+        .expect("in time")
+        .expect("it conforms");
 }
