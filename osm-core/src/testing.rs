@@ -7,7 +7,9 @@ mod conformance;
 mod fleet;
 pub mod invariant;
 mod random;
+mod regex;
 
 pub use conformance::{SourceCheck, SourceStep, source_conformance};
 pub use fleet::Fleet;
 pub use random::{Step, history, object, play, proxies};
+pub use regex::{REGEXES, RegexVerdict};
