@@ -4,10 +4,10 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use crate::workspace::{SELECTION, cargo, step, succeed};
+use crate::workspace::{SELECTION, cargo, step, succeed, tests};
 use crate::{artifacts, packages, tidy};
 
-/// Format, tidy, lints, build and the tests that need neither Envoy nor root, in the
+/// Format, tidy, lints, documentation, build and the tests that need neither Envoy nor root, in the
 /// order of what is known soonest.
 ///
 /// # Errors
@@ -20,6 +20,10 @@ pub fn run(root: &Path) -> Result<()> {
     step("lints", || {
         succeed(cargo(root).arg("clippy").args(SELECTION).args(["--all-targets", "--", "-D", "warnings"]))
     })?;
+    step("documentation", || {
+        let mut doc = cargo(root);
+        succeed(doc.args(["doc", "--no-deps"]).args(SELECTION).env("RUSTDOCFLAGS", "-D warnings"))
+    })?;
     step("build", || artifacts::build(root, &[&SELECTION[..], &["--all-targets"]].concat()))?;
-    step("tests that need nothing but Rust", || succeed(cargo(root).arg("test").args(SELECTION)))
+    tests("tests that need nothing but Rust", || succeed(cargo(root).arg("test").args(SELECTION)))
 }

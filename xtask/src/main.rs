@@ -17,7 +17,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// The fast part: format, lints, tidy, build, and the tests that need nothing but Rust
+    /// The fast part: format, tidy, lints, documentation, build, and the tests that need nothing but Rust
     Check,
     /// Everything that `check` does, then the tests that need Envoy or root, with what they need brought
     Test,

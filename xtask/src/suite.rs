@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 
 use crate::tidy::source::Source;
 use crate::tidy::tree::Tree;
-use crate::workspace::{SELECTION, cargo, step, succeed};
+use crate::workspace::{SELECTION, cargo, succeed, tests};
 use crate::{check, envoy, packages};
 
 /// What an ignored test needs, as far as it decides when and how it runs.
@@ -35,7 +35,7 @@ pub fn run(root: &Path) -> Result<()> {
                 "the tests of {target} need root (network namespaces): run `cargo xtask test` as root. All others have passed"
             );
         }
-        step(&format!("tests of {target} that need more than Rust"), || {
+        tests(&format!("tests of {target} that need more than Rust"), || {
             let mut command = cargo(root);
             command.arg("test").args(SELECTION).args(["--test", target, "--", "--ignored"]);
             if needs == Needs::Root {
@@ -66,7 +66,7 @@ fn ignored_targets(tree: &Tree) -> BTreeMap<String, Needs> {
 }
 
 /// The integration test that a file is part of: `tests/NAME.rs` or what lies under `tests/NAME/`.
-fn target_of(path: &str) -> Option<&str> {
+pub(crate) fn target_of(path: &str) -> Option<&str> {
     let (package, rest) = path.split_once("/tests/")?;
     let is_unit_test = package.split('/').any(|folder| folder == "src");
     (!is_unit_test).then(|| rest.split('/').next().unwrap_or(rest).trim_end_matches(".rs"))

@@ -34,11 +34,20 @@ pub fn cargo(root: &Path) -> Command {
 /// # Errors
 /// What the step fails with, after its name.
 pub fn step<T>(title: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    eprintln!("\n== {title}");
     let began = Instant::now();
-    let outcome = work().with_context(|| format!("step \"{title}\" failed"))?;
+    let outcome = tests(title, work)?;
     eprintln!("== {title}: ok, {:.1} s", began.elapsed().as_secs_f64());
     Ok(outcome)
+}
+
+/// Says on standard error what begins now and runs it. The last word is left to
+/// what runs: a test runner ends with its own count.
+///
+/// # Errors
+/// What the step fails with, after its name.
+pub fn tests<T>(title: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    eprintln!("\n== {title}");
+    work().with_context(|| format!("step \"{title}\" failed"))
 }
 
 /// Runs a command to its end, with this program's own input and output.

@@ -4,6 +4,7 @@
 use super::Finding;
 use super::source::Source;
 use super::tree::Tree;
+use crate::suite;
 
 /// From so many lines without tests a file deserves a look.
 pub const SOFT_CAP: usize = 400;
@@ -54,8 +55,7 @@ fn ignored(source: &Source) -> Vec<Finding> {
             let message = "say what the test needs: `#[ignore = \"needs …\"]`";
             findings.push(Finding::new(&source.path, attribute.line, message));
         }
-        let folder = source.path.split('/').rev().nth(1).unwrap_or_default();
-        if !source.path.contains("/tests/") || folder == "src" {
+        if suite::target_of(&source.path).is_none() {
             let message =
                 "tests that need more than Rust stand under `tests/`, where `cargo xtask test` finds them";
             findings.push(Finding::new(&source.path, attribute.line, message));
