@@ -1,8 +1,9 @@
 //! What tests of the whole need: scenarios and their goldens, resources as
-//! readable JSON, and the verdict of a real Envoy on them.
+//! readable JSON, the verdict of a real Envoy on them, and a fleet of simulated proxies.
 
 pub mod descriptors;
 pub mod envoy;
+pub mod fleet;
 pub mod golden;
 pub mod ir_text;
 pub mod meshes;

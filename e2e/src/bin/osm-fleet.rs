@@ -1,0 +1,25 @@
+//! Measures what a mesh of a size costs the controller.
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use osm_e2e::fleet::{self, FleetOptions};
+
+/// Threads for all simulated proxies: the rest of the machine is the controller's.
+const THREADS: usize = 1;
+
+fn main() -> Result<()> {
+    let options = FleetOptions::parse();
+    let json = options.json.clone();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(THREADS)
+        .enable_all()
+        .build()
+        .context("starting")?;
+    let figures = runtime.block_on(fleet::run(options))?;
+    println!("{}", fleet::table(&figures));
+    if let Some(path) = json {
+        let text = serde_json::to_string_pretty(&figures.to_json()).context("writing JSON")?;
+        std::fs::write(&path, text + "\n").with_context(|| format!("writing {}", path.display()))?;
+    }
+    Ok(())
+}

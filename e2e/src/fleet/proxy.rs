@@ -1,0 +1,295 @@
+//! What a proxy asks for and acknowledges: a state machine without I/O, for both
+//! dialects, in the order in which Envoy does it.
+//!
+//! Envoy asks for clusters first, then for what they refer to; when that is
+//! there, for listeners, and then for routes. It acknowledges every response,
+//! and asks for more whenever something new refers to it.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use osm_xds::resource::ResourceKind;
+
+use super::plan::DialectKind;
+use super::references::{Known, Reference};
+
+/// A request that a proxy sends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Outgoing {
+    /// What it is about.
+    pub(super) kind: ResourceKind,
+    /// The response that it acknowledges, or, for the state of the world, the last one.
+    pub(super) nonce: String,
+    /// The version of that response; state of the world only.
+    pub(super) version: String,
+    /// The names that are asked for: new ones, or in the state of the world all.
+    pub(super) names: Vec<Arc<str>>,
+    /// The names that are not asked for any more; incremental dialect only.
+    pub(super) dropped: Vec<Arc<str>>,
+}
+
+/// A response, taken apart.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    /// What it is about.
+    pub(super) kind: ResourceKind,
+    /// Its nonce.
+    pub(super) nonce: String,
+    /// Its version; state of the world only.
+    pub(super) version: String,
+    /// The clusters or listeners in it.
+    pub(super) known: Vec<Arc<Known>>,
+    /// The names of resources of the other kinds in it.
+    pub(super) names: Vec<String>,
+    /// The names of resources that are gone; incremental dialect only.
+    pub(super) removed: Vec<String>,
+}
+
+/// What is known of a kind of resource.
+#[derive(Debug, Default)]
+struct OfKind {
+    asked: bool,
+    answered: bool,
+    nonce: String,
+    version: String,
+}
+
+/// One proxy's side of its stream.
+#[derive(Debug)]
+pub(super) struct SimulatedProxy {
+    dialect: DialectKind,
+    kinds: HashMap<ResourceKind, OfKind>,
+    /// Clusters and listeners.
+    holds: HashMap<(ResourceKind, Arc<str>), Arc<Known>>,
+    /// What they refer to, and how often.
+    wanted: HashMap<Reference, u32>,
+    /// What of it has come.
+    have: HashSet<Reference>,
+}
+
+impl SimulatedProxy {
+    /// A proxy that has just connected.
+    pub(super) fn new(dialect: DialectKind) -> Self {
+        Self {
+            dialect,
+            kinds: ResourceKind::ALL.into_iter().map(|kind| (kind, OfKind::default())).collect(),
+            holds: HashMap::new(),
+            wanted: HashMap::new(),
+            have: HashSet::new(),
+        }
+    }
+
+    /// The first request.
+    pub(super) fn start(&mut self) -> Outgoing {
+        self.of(ResourceKind::Cluster).asked = true;
+        request(ResourceKind::Cluster)
+    }
+
+    /// Whether everything that it asked for has come.
+    pub(super) fn is_synced(&self) -> bool {
+        self.is_answered(ResourceKind::Listener) && self.have.len() == self.wanted.len()
+    }
+
+    /// Takes in a response: the acknowledgement first, then what follows from it.
+    pub(super) fn on_response(&mut self, response: Incoming) -> Vec<Outgoing> {
+        let Incoming { kind, nonce, version, known, names, removed } = response;
+        let of_kind = self.of(kind);
+        of_kind.answered = true;
+        of_kind.nonce.clone_from(&nonce);
+        of_kind.version.clone_from(&version);
+        // Acknowledged are the names asked for so far: new ones follow.
+        let all = if self.dialect == DialectKind::Sotw { self.all_wanted(kind) } else { Vec::new() };
+        let mut out = vec![Outgoing { nonce, version, names: all, ..request(kind) }];
+        if kind.has_wildcard() {
+            out.extend(self.take_holders(kind, known, &removed));
+        } else {
+            for name in names {
+                let reference = (kind, Arc::from(name));
+                if self.wanted.contains_key(&reference) {
+                    self.have.insert(reference);
+                }
+            }
+            // What is said not to exist will not be waited for.
+            for name in removed {
+                let reference = (kind, Arc::from(name));
+                if self.wanted.contains_key(&reference) {
+                    self.have.insert(reference);
+                }
+            }
+        }
+        let is_ready = self.is_answered(ResourceKind::Cluster) && self.have.len() == self.wanted.len();
+        if is_ready && !self.of(ResourceKind::Listener).asked {
+            self.of(ResourceKind::Listener).asked = true;
+            out.push(request(ResourceKind::Listener));
+        }
+        out
+    }
+
+    /// Takes in clusters or listeners, and asks for what they newly refer to.
+    fn take_holders(
+        &mut self,
+        kind: ResourceKind,
+        known: Vec<Arc<Known>>,
+        removed: &[String],
+    ) -> Vec<Outgoing> {
+        let mut added = Vec::new();
+        let mut dropped = Vec::new();
+        let mut gone: Vec<Arc<str>> = removed.iter().map(|name| name.as_str().into()).collect();
+        if self.dialect == DialectKind::Sotw {
+            let now: HashSet<&str> = known.iter().map(|one| &*one.name).collect();
+            let held = self.holds.keys().filter(|(of, name)| *of == kind && !now.contains(&**name));
+            gone.extend(held.map(|(_, name)| Arc::clone(name)));
+        }
+        for one in known {
+            let old = self.holds.insert((kind, Arc::clone(&one.name)), Arc::clone(&one));
+            if old.as_ref().is_some_and(|old| old.references == one.references) {
+                continue;
+            }
+            one.references.iter().for_each(|reference| self.want(reference, &mut added));
+            old.iter()
+                .flat_map(|old| &old.references)
+                .for_each(|reference| self.drop(reference, &mut dropped));
+        }
+        for name in gone {
+            let old = self.holds.remove(&(kind, name));
+            old.iter()
+                .flat_map(|old| &old.references)
+                .for_each(|reference| self.drop(reference, &mut dropped));
+        }
+        self.subscriptions(&added, &dropped)
+    }
+
+    fn want(&mut self, reference: &Reference, added: &mut Vec<Reference>) {
+        let count = self.wanted.entry(reference.clone()).or_default();
+        *count += 1;
+        if *count == 1 {
+            added.push(reference.clone());
+        }
+    }
+
+    fn drop(&mut self, reference: &Reference, dropped: &mut Vec<Reference>) {
+        if let Some(count) = self.wanted.get_mut(reference) {
+            *count -= 1;
+            if *count == 0 {
+                self.wanted.remove(reference);
+                self.have.remove(reference);
+                dropped.push(reference.clone());
+            }
+        }
+    }
+
+    fn subscriptions(&mut self, added: &[Reference], dropped: &[Reference]) -> Vec<Outgoing> {
+        let mut out = Vec::new();
+        for kind in [ResourceKind::Endpoints, ResourceKind::Secret, ResourceKind::Route] {
+            let of_kind = |all: &[Reference]| -> Vec<Arc<str>> {
+                all.iter().filter(|(of, _)| *of == kind).map(|(_, name)| Arc::clone(name)).collect()
+            };
+            let (names, dropped) = (of_kind(added), of_kind(dropped));
+            if names.is_empty() && dropped.is_empty() {
+                continue;
+            }
+            self.of(kind).asked = true;
+            out.push(match self.dialect {
+                DialectKind::Delta => Outgoing { names, dropped, ..request(kind) },
+                DialectKind::Sotw => {
+                    let names = self.all_wanted(kind);
+                    let OfKind { nonce, version, .. } = self.of(kind);
+                    Outgoing { nonce: nonce.clone(), version: version.clone(), names, ..request(kind) }
+                }
+            });
+        }
+        out
+    }
+
+    fn all_wanted(&self, kind: ResourceKind) -> Vec<Arc<str>> {
+        let mut names: Vec<_> =
+            self.wanted.keys().filter(|(of, _)| *of == kind).map(|(_, name)| Arc::clone(name)).collect();
+        names.sort();
+        names
+    }
+
+    fn of(&mut self, kind: ResourceKind) -> &mut OfKind {
+        self.kinds.entry(kind).or_default()
+    }
+
+    fn is_answered(&self, kind: ResourceKind) -> bool {
+        self.kinds.get(&kind).is_some_and(|of| of.answered)
+    }
+}
+
+fn request(kind: ResourceKind) -> Outgoing {
+    Outgoing { kind, nonce: String::new(), version: String::new(), names: Vec::new(), dropped: Vec::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(name: &str, references: &[(ResourceKind, &str)]) -> Arc<Known> {
+        let references = references.iter().map(|(kind, name)| (*kind, Arc::from(*name))).collect();
+        Arc::new(Known { name: name.into(), references })
+    }
+
+    fn response(kind: ResourceKind, known: Vec<Arc<Known>>, names: &[&str], removed: &[&str]) -> Incoming {
+        let own = |all: &[&str]| all.iter().map(|name| (*name).to_owned()).collect();
+        let (nonce, version) = (format!("nonce of {kind}"), "v1".to_owned());
+        Incoming { kind, nonce, version, known, names: own(names), removed: own(removed) }
+    }
+
+    fn shown(out: &[Outgoing]) -> Vec<String> {
+        let show = |one: &Outgoing| {
+            let names = |sign: &str, all: &[Arc<str>]| {
+                all.iter().map(|name| format!(" {sign}{name}")).collect::<String>()
+            };
+            let acknowledges = if one.nonce.is_empty() { "" } else { "ack " };
+            format!("{acknowledges}{}{}{}", one.kind, names("+", &one.names), names("-", &one.dropped))
+        };
+        out.iter().map(show).collect()
+    }
+
+    #[test]
+    fn it_asks_as_envoy_does_and_acknowledges_first() {
+        use ResourceKind::{Cluster, Endpoints, Listener, Route, Secret};
+        let mut proxy = SimulatedProxy::new(DialectKind::Delta);
+        assert_eq!(shown(&[proxy.start()]), ["cluster"]);
+        let cluster = known("c", &[(Endpoints, "c"), (Secret, "cert")]);
+        let out = proxy.on_response(response(Cluster, vec![cluster], &[], &[]));
+        assert_eq!(shown(&out), ["ack cluster", "endpoints +c", "secret +cert"]);
+        assert_eq!(shown(&proxy.on_response(response(Secret, vec![], &["cert"], &[]))), ["ack secret"]);
+        let out = proxy.on_response(response(Endpoints, vec![], &["c"], &[]));
+        assert_eq!(shown(&out), ["ack endpoints", "listener"]);
+        assert!(!proxy.is_synced());
+        let listener = known("l", &[(Route, "r"), (Secret, "cert")]);
+        let out = proxy.on_response(response(Listener, vec![listener], &[], &[]));
+        assert_eq!(shown(&out), ["ack listener", "route +r"]);
+        assert!(!proxy.is_synced());
+        proxy.on_response(response(Route, vec![], &["r"], &[]));
+        assert!(proxy.is_synced());
+        let out = proxy.on_response(response(Cluster, vec![], &[], &["c"]));
+        assert_eq!(shown(&out), ["ack cluster", "endpoints -c"], "the secret is still the listener's");
+        assert!(proxy.is_synced());
+    }
+
+    #[test]
+    fn a_proxy_without_clusters_asks_for_listeners_at_once() {
+        let mut proxy = SimulatedProxy::new(DialectKind::Delta);
+        proxy.start();
+        let out = proxy.on_response(response(ResourceKind::Cluster, vec![], &[], &[]));
+        assert_eq!(shown(&out), ["ack cluster", "listener"]);
+    }
+
+    #[test]
+    fn in_the_state_of_the_world_all_names_are_said_each_time() {
+        use ResourceKind::{Cluster, Endpoints};
+        let mut proxy = SimulatedProxy::new(DialectKind::Sotw);
+        proxy.start();
+        let (a, b) = (known("a", &[(Endpoints, "a")]), known("b", &[(Endpoints, "b")]));
+        let out = proxy.on_response(response(Cluster, vec![Arc::clone(&a)], &[], &[]));
+        assert_eq!(shown(&out), ["ack cluster", "endpoints +a"]);
+        proxy.on_response(response(Endpoints, vec![], &["a"], &[]));
+        let out = proxy.on_response(response(Cluster, vec![a, Arc::clone(&b)], &[], &[]));
+        assert_eq!(shown(&out), ["ack cluster", "ack endpoints +a +b"]);
+        let out = proxy.on_response(response(Cluster, vec![b], &[], &[]));
+        assert_eq!(shown(&out)[1], "ack endpoints +b", "what is not said any more is gone");
+    }
+}

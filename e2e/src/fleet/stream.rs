@@ -1,0 +1,172 @@
+//! The stream of a simulated proxy: TLS, HTTP/2, gRPC.
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::Hasher;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use envoy_types::pb::envoy::config::core::v3::Node;
+use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
+use hyper_util::rt::TokioIo;
+use osm_xds::resource::ResourceKind;
+use prost::Message;
+use rustls_pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio_rustls::TlsConnector;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tonic::client::Grpc;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Streaming};
+use tonic_prost::ProstCodec;
+
+use super::board::Board;
+use super::plan::DialectKind;
+use super::proxy::{Incoming, Outgoing, SimulatedProxy};
+use super::references::References;
+use super::wire::{self, DeltaResponse, Named, SotwResponse};
+
+/// A DNS name in the controller's certificate.
+const SERVER_NAME: &str = "osm-controller.osm-system.svc";
+
+/// What all streams of a measurement share.
+pub(super) struct Shared {
+    /// Where the controller is.
+    pub(super) address: SocketAddr,
+    /// What is spoken.
+    pub(super) dialect: DialectKind,
+    /// What is written down.
+    pub(super) board: Board,
+    /// What is known of resources.
+    pub(super) references: References,
+}
+
+/// Serves the stream of one proxy until it ends, which is a failure.
+pub(super) async fn run(shared: Arc<Shared>, index: usize, uuid: String, tls: rustls::ClientConfig) {
+    let served = match shared.dialect {
+        DialectKind::Delta => delta(&shared, index, &uuid, tls).await,
+        DialectKind::Sotw => sotw(&shared, index, &uuid, tls).await,
+    };
+    let reason = match served {
+        Ok(()) => "the controller ended it".to_owned(),
+        Err(error) => format!("{error:#}"),
+    };
+    shared.board.failed(format!("the stream of {uuid}: {reason}"));
+}
+
+async fn connect(address: SocketAddr, tls: rustls::ClientConfig) -> Result<Channel> {
+    let connector = TlsConnector::from(Arc::new(tls));
+    let connect = tower::service_fn(move |_| {
+        let connector = connector.clone();
+        async move {
+            let socket = TcpStream::connect(address).await?;
+            socket.set_nodelay(true)?;
+            let name = ServerName::try_from(SERVER_NAME).map_err(std::io::Error::other)?;
+            Ok::<_, std::io::Error>(TokioIo::new(connector.connect(name, socket).await?))
+        }
+    });
+    Endpoint::from_static("http://osm-controller").connect_with_connector(connect).await.context("connecting")
+}
+
+/// One stream: the proxy, and the way back to the controller.
+struct Talk<'a, R> {
+    shared: &'a Shared,
+    index: usize,
+    proxy: SimulatedProxy,
+    requests: UnboundedSender<R>,
+    encode: fn(Outgoing, Option<Node>) -> R,
+    was_synced: bool,
+}
+
+async fn open<'a, Req, Resp>(
+    shared: &'a Shared,
+    uuid: &str,
+    index: usize,
+    tls: rustls::ClientConfig,
+    encode: fn(Outgoing, Option<Node>) -> Req,
+) -> Result<(Talk<'a, Req>, Streaming<Resp>)>
+where
+    Req: Message + Send + Default + 'static,
+    Resp: Message + Send + Default + 'static,
+{
+    let mut client = Grpc::new(connect(shared.address, tls).await?).max_decoding_message_size(usize::MAX);
+    client.ready().await.context("connecting")?;
+    let (requests, queue) = unbounded_channel();
+    let mut proxy = SimulatedProxy::new(shared.dialect);
+    let node = Node { id: uuid.to_owned(), cluster: "fleet".to_owned(), ..Default::default() };
+    // The channel is open: its receiver is below.
+    drop(requests.send(encode(proxy.start(), Some(node))));
+    let path = PathAndQuery::from_static(wire::path(shared.dialect));
+    let request = Request::new(UnboundedReceiverStream::new(queue));
+    let call = client.streaming(request, path, ProstCodec::<Req, Resp>::default());
+    let responses = call.await.context("opening the stream")?.into_inner();
+    Ok((Talk { shared, index, proxy, requests, encode, was_synced: false }, responses))
+}
+
+async fn delta(shared: &Shared, index: usize, uuid: &str, tls: rustls::ClientConfig) -> Result<()> {
+    let encode: fn(Outgoing, Option<Node>) -> DeltaDiscoveryRequest = wire::delta_request;
+    let (mut talk, mut responses) = open::<_, DeltaResponse>(shared, uuid, index, tls, encode).await?;
+    while let Some(response) = responses.message().await? {
+        let kind = wire::kind(&response.type_url)?;
+        let (mut known, mut names) = (Vec::new(), Vec::new());
+        let resources = response.resources.len() + response.removed_resources.len();
+        let bytes = response.encoded_len();
+        for envelope in response.resources {
+            let body = envelope.resource.unwrap_or_default().value;
+            if kind.has_wildcard() {
+                let hash = u64::from_str_radix(&envelope.version, 16).unwrap_or_else(|_| hash_of(&body));
+                known.push(shared.references.look(kind, hash, &body)?);
+            } else {
+                names.push(envelope.name);
+            }
+        }
+        let (nonce, removed) = (response.nonce, response.removed_resources);
+        let incoming = Incoming { kind, nonce, version: String::new(), known, names, removed };
+        talk.take(incoming, resources, bytes)?;
+    }
+    Ok(())
+}
+
+async fn sotw(shared: &Shared, index: usize, uuid: &str, tls: rustls::ClientConfig) -> Result<()> {
+    let encode: fn(Outgoing, Option<Node>) -> DiscoveryRequest = wire::sotw_request;
+    let (mut talk, mut responses) = open::<_, SotwResponse>(shared, uuid, index, tls, encode).await?;
+    while let Some(response) = responses.message().await? {
+        let kind: ResourceKind = wire::kind(&response.type_url)?;
+        let (mut known, mut names) = (Vec::new(), Vec::new());
+        let (resources, bytes) = (response.resources.len(), response.encoded_len());
+        for body in &response.resources {
+            if kind.has_wildcard() {
+                known.push(shared.references.look(kind, hash_of(&body.value), &body.value)?);
+            } else {
+                names.push(Named::decode(&*body.value).context("a resource")?.name);
+            }
+        }
+        let (nonce, version) = (response.nonce, response.version_info);
+        talk.take(Incoming { kind, nonce, version, known, names, removed: Vec::new() }, resources, bytes)?;
+    }
+    Ok(())
+}
+
+impl<R> Talk<'_, R> {
+    fn take(&mut self, incoming: Incoming, resources: usize, bytes: usize) -> Result<()> {
+        for outgoing in self.proxy.on_response(incoming) {
+            if self.requests.send((self.encode)(outgoing, None)).is_err() {
+                bail!("requests are not taken any more");
+            }
+        }
+        self.shared.board.acknowledged(self.index, resources, bytes);
+        if !self.was_synced && self.proxy.is_synced() {
+            self.was_synced = true;
+            self.shared.board.synced();
+        }
+        Ok(())
+    }
+}
+
+fn hash_of(body: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(body);
+    hasher.finish()
+}
