@@ -154,7 +154,7 @@ impl Plan {
     pub fn files(&self) -> Vec<(String, Vec<MeshObject>)> {
         let mut own: Vec<(String, Vec<MeshObject>)> = Vec::new();
         let mut apart = BTreeSet::new();
-        for number in 0..self.options.changes {
+        for number in 0..=self.options.changes {
             let (file, object) = self.content(number, 0);
             if apart.insert(object.object_ref()) {
                 own.push((file, vec![object]));
@@ -167,7 +167,8 @@ impl Plan {
         own
     }
 
-    /// One of the changes; they are made in order.
+    /// One of the changes; they are made in order. The first, number 0, comes on
+    /// top of those that are asked for: it is not measured.
     #[must_use]
     pub fn change(&self, number: usize) -> PlannedChange {
         let service = self.service(number);
@@ -220,7 +221,7 @@ impl Plan {
     }
 
     fn fewest_concerned(&self) -> usize {
-        (0..self.options.changes).map(|number| self.concerns(self.service(number)).len()).min().unwrap_or(0)
+        (0..=self.options.changes).map(|number| self.concerns(self.service(number)).len()).min().unwrap_or(0)
     }
 
     /// The proxies that a change of this service concerns.
@@ -303,7 +304,7 @@ mod tests {
                 .map(|object| (object.object_ref(), object))
                 .collect();
             let mut before = resources(&objects, &plan, &pem);
-            for number in 0..plan.options().changes {
+            for number in 0..=plan.options().changes {
                 let change = plan.change(number);
                 objects.extend(change.objects.iter().map(|object| (object.object_ref(), object.clone())));
                 let after = resources(&objects, &plan, &pem);

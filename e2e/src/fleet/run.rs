@@ -120,10 +120,13 @@ impl Measurement {
 
     async fn changes(&mut self) -> Result<ChangeFigures> {
         let count = self.plan.options().changes;
+        // The controller counts work when a change is done: that of the storm with this one.
+        let first = self.plan.change(0);
+        self.change(&first).await.context("the first change")?;
         let (generated, compiled) = (self.controller.counter(GENERATED)?, self.controller.counter(COMPILED)?);
         let mut costs = Vec::new();
         let mut expected = 0;
-        for number in 0..count {
+        for number in 1..=count {
             let change = self.plan.change(number);
             expected += change.concerns.len();
             costs.push(

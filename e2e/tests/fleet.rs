@@ -1,0 +1,71 @@
+//! A small fleet: the controller as a process, and proxies that connect to it.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+/// Measures a small mesh, and returns the figures.
+fn measure(arguments: &[&str]) -> Value {
+    let folder = tempfile::tempdir().expect("a folder");
+    let json = folder.path().join("figures.json");
+    let output = Command::new(env!("CARGO_BIN_EXE_osm-fleet"))
+        .args(["--services=20", "--endpoints=2", "--proxies=20", "--servers=10", "--reach=5", "--changes=3"])
+        .arg("--idle=0")
+        .args(arguments)
+        .arg("--json")
+        .arg(&json)
+        .output()
+        .expect("the program can be run");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {errors}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("change to last ACK"));
+    serde_json::from_str(&std::fs::read_to_string(&json).expect("figures")).expect("JSON")
+}
+
+fn number(figures: &Value, pointer: &str) -> f64 {
+    figures.pointer(pointer).and_then(Value::as_f64).unwrap_or_else(|| panic!("no {pointer} in {figures}"))
+}
+
+/// A change reaches the proxies that it concerns and no others, and each
+/// resource that it changes is generated once for all of them.
+fn assert_bounded(figures: &Value, most_generated: f64) {
+    assert_eq!(number(figures, "/storm/proxies"), 30.0);
+    assert_eq!(
+        number(figures, "/changes/proxies"),
+        number(figures, "/changes/proxies_expected"),
+        "{figures}"
+    );
+    assert!(number(figures, "/changes/generated") <= most_generated, "{figures}");
+    assert!(number(figures, "/changes/latency_ms/max") > 0.0, "{figures}");
+    assert!(
+        number(figures, "/memory_bytes/idle") > 0.0 && number(figures, "/changes/cpu_ms") > 0.0,
+        "{figures}"
+    );
+}
+
+#[test]
+#[ignore = "needs osm-controller: built by `cargo xtask test`"]
+fn a_change_of_endpoints_reaches_those_who_may_reach_the_service() {
+    for dialect in ["--dialect=delta", "--dialect=sotw"] {
+        // Once as seen from the namespace; the server that leaves has a listener less.
+        let figures = measure(&["--change=endpoint", dialect]);
+        assert_bounded(&figures, 4.0);
+    }
+    assert_bounded(&measure(&["--change=endpoint", "--mode=permissive"]), 4.0);
+}
+
+#[test]
+#[ignore = "needs osm-controller: built by `cargo xtask test`"]
+fn a_change_of_a_split_reaches_those_who_may_reach_its_root() {
+    assert_bounded(&measure(&["--change=split"]), 2.0);
+    assert_bounded(&measure(&["--change=split", "--mode=permissive", "--dialect=sotw"]), 2.0);
+}
+
+#[test]
+#[ignore = "needs osm-controller: built by `cargo xtask test`"]
+fn a_change_of_policy_reaches_both_ends_of_it() {
+    // A server's routes; and all that a client needs to reach a service, when it may again.
+    assert_bounded(&measure(&["--change=policy"]), 8.0);
+    // The routes of each server that is connected.
+    assert_bounded(&measure(&["--change=route"]), 2.0 * 10.0);
+}
