@@ -428,12 +428,14 @@ pub struct DialResponse {
 pub struct EnterRequest {
     /// The pod.
     pub pod: String,
+    /// The program, as the user calls it.
+    pub program: String,
 }
 
 /// How a program is run inside a pod, from within the mesh's own namespaces.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EnterResponse {
-    /// What stands before the program and its arguments.
+    /// What stands before the program's arguments; the program is its last word.
     pub prefix: Vec<String>,
     /// Its whole environment.
     pub environment: BTreeMap<String, String>,

@@ -107,9 +107,10 @@ impl Client {
     /// How a program is run inside a pod.
     ///
     /// # Errors
-    /// When there is no such pod.
-    pub async fn enter(&self, pod: &str) -> Result<EnterResponse> {
-        self.post(path::ENTER, &EnterRequest { pod: pod.to_owned() }).await
+    /// When there is no such pod, or no such program.
+    pub async fn enter(&self, pod: &str, program: &str) -> Result<EnterResponse> {
+        let request = EnterRequest { pod: pod.to_owned(), program: program.to_owned() };
+        self.post(path::ENTER, &request).await
     }
 
     /// Has the mesh end.

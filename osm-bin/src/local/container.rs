@@ -100,8 +100,8 @@ impl ContainerRunner {
     async fn run(&self, started: Started) -> Option<(String, Duration)> {
         let Started { mut running, launch, prefix } = started;
         let since = Instant::now();
-        let (id, has_probe) = (running.id(), self.container.readiness_probe.is_some());
-        self.update(|process| (process.pid, process.ready) = (Some(id), !has_probe));
+        let id = running.id();
+        self.update(|process| (process.pid, process.ready) = (Some(id), false));
         let target = Target { pod: &self.pod, container: &self.container, launch: &launch, prefix };
         let how = tokio::select! {
             how = running.ended() => Some(how),
@@ -121,11 +121,20 @@ impl ContainerRunner {
         Some((how?, since.elapsed()))
     }
 
-    /// Asks the probes for as long as the answers let the program live.
+    /// Asks the probes for as long as the answers let the program live. Returns
+    /// why it must end.
     async fn probe(&self, target: &Target<'_>) -> String {
-        let Container { readiness_probe, liveness_probe, .. } = &self.container;
+        let Container { startup_probe, readiness_probe, liveness_probe, .. } = &self.container;
+        if let Some(probe) = startup_probe
+            && !self.until_started(target, probe).await
+        {
+            return "ended because its startup probe failed".to_owned();
+        }
         let readiness = async {
-            let Some(probe) = readiness_probe else { return std::future::pending().await };
+            let Some(probe) = readiness_probe else {
+                self.update(|process| process.ready = true);
+                return std::future::pending().await;
+            };
             self.watch(target, probe, false, |ready| {
                 self.update(|process| process.ready = ready);
                 true
@@ -140,6 +149,19 @@ impl ContainerRunner {
             () = readiness => std::future::pending().await,
             () = liveness => "ended because its liveness probe failed".to_owned(),
         }
+    }
+
+    /// Asks until the first good answer. Returns whether there was one before too
+    /// many bad ones.
+    async fn until_started(&self, target: &Target<'_>, probe: &Probe) -> bool {
+        tokio::time::sleep(Duration::from_secs(probe.initial_delay_seconds.into())).await;
+        for _ in 0..probe.failures() {
+            if target.ask(probe).await.is_ok() {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_secs(probe.period().into())).await;
+        }
+        false
     }
 
     /// Asks one probe on and on; tells each change of the verdict, and ends when

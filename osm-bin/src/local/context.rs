@@ -205,19 +205,39 @@ impl Context {
         if !Path::new(working_dir).is_dir() {
             return Err(format!("its working directory `{working_dir}` is not on this machine"));
         }
-        let own_path = container.env.iter().any(|variable| variable.name == "PATH");
-        let own_path =
-            environment.get("PATH").filter(|_| own_path).map(|path| std::env::split_paths(path).collect());
-        let mut search_path: Vec<PathBuf> = own_path.unwrap_or_default();
-        search_path.extend_from_slice(&self.settings.search_path);
-        let program = command::find(&words[0], Path::new(working_dir), &search_path)?;
-        let program = executable(&program).map_err(|error| format!("{error:#}"))?;
+        let program = self.program(&words[0], working_dir, container)?;
         let mut command = self.enter(pod, working_dir);
         let prefix = command.len();
         command.push(program.display().to_string());
         command.extend_from_slice(&words[1..]);
         let log = self.state.log(&pod.file_name(), &container.name);
         Ok((Launch { command, environment, log }, prefix))
+    }
+
+    /// Finds a container's program in a form that its user can run.
+    fn program(&self, name: &str, working_dir: &str, container: &Container) -> Result<PathBuf, String> {
+        let own = container.env.iter().rfind(|variable| variable.name == "PATH");
+        let own = own.and_then(|variable| variable.value.as_deref()).unwrap_or_default();
+        let mut search_path: Vec<PathBuf> =
+            std::env::split_paths(own).filter(|path| path.is_absolute()).collect();
+        search_path.extend_from_slice(&self.settings.search_path);
+        let program = command::find(name, Path::new(working_dir), &search_path)?;
+        executable(&program).map_err(|error| format!("{error:#}"))
+    }
+
+    /// What stands before the arguments of a program that a user starts in a pod,
+    /// and its environment: that of the pod's first container.
+    ///
+    /// # Errors
+    /// When there is no such program.
+    pub fn launch_by_hand(&self, pod: &PodPlan, program: &str) -> Result<(Vec<String>, Variables)> {
+        let base = self.base_environment(pod);
+        let container = pod.pod.spec.containers.first().context("the pod has no container")?;
+        let environment = environment::variables(container, pod, &base).unwrap_or(base);
+        let program = self.program(program, "/", container).map_err(|problem| anyhow::anyhow!(problem))?;
+        let mut prefix = self.enter(pod, "/");
+        prefix.push(program.display().to_string());
+        Ok((prefix, environment))
     }
 
     /// How a pod's Envoy is started.

@@ -2,6 +2,7 @@
 //! this process, with what it is told kept so that another can take its place.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -32,7 +33,6 @@ const LEAVE_BOUND: Duration = Duration::from_secs(3);
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// The control plane, and what it is told.
-#[derive(Debug)]
 pub struct Control {
     options: ControllerOptions,
     server_name: String,
@@ -52,7 +52,7 @@ struct Told {
 }
 
 /// The parts of a control plane that runs.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Serving {
     /// The mesh.
     pub catalog: Catalog,
@@ -62,6 +62,12 @@ pub struct Serving {
     pub certificates: CertificateManager,
     publisher: Publisher,
     changes: Arc<broadcast::Receiver<Arc<ChangeReport>>>,
+}
+
+impl fmt::Debug for Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Control").field("restarts", &self.restarts).finish_non_exhaustive()
+    }
 }
 
 enum Command {
@@ -363,7 +369,6 @@ impl Serving {
 }
 
 /// Runs a control plane, and another one when it fails or is told to.
-#[derive(Debug)]
 pub struct ControlDriver {
     controller: Option<Controller>,
     commands: mpsc::Receiver<Command>,
@@ -408,7 +413,7 @@ impl ControlDriver {
                 }
                 Some(Command::Shutdown(done)) => {
                     self.end(control).await;
-                    let _ = done.send(());
+                    done.send(()).ok();
                     return;
                 }
                 None => return,

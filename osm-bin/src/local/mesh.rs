@@ -8,7 +8,7 @@ mod changes;
 
 pub(super) use changes::finding;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -104,7 +104,16 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<()> {
         Arc::new(Shared { context: Arc::clone(&context), since, up: false.into(), stop: stop.clone() });
     let server = server::listen(Arc::clone(&shared))?;
     tokio::spawn(changes::follow_findings(Arc::clone(&context)));
-    Mesh { shared, planner: mesh, manifests, pods: BTreeMap::new(), rules: String::new() }.run(watch).await;
+    Mesh {
+        shared,
+        planner: mesh,
+        manifests,
+        pods: BTreeMap::new(),
+        ready: BTreeSet::new(),
+        rules: String::new(),
+    }
+    .run(watch)
+    .await;
     context.control.shutdown().await;
     driver.await.ok();
     server.abort();
@@ -163,6 +172,8 @@ struct Mesh {
     planner: Planner,
     manifests: Arc<Manifests>,
     pods: BTreeMap<QualifiedName, PodHandle>,
+    /// The pods that took requests when it was looked last.
+    ready: BTreeSet<QualifiedName>,
     /// The rules of services that are in force.
     rules: String,
 }
@@ -247,13 +258,15 @@ impl Mesh {
     async fn tell(&mut self) {
         self.tell_facts();
         let context = &self.shared.context;
-        let ready: std::collections::BTreeSet<_> = context
-            .board
-            .pods()
-            .into_iter()
-            .filter(|pod| pod.is_ready())
-            .map(|pod| pod.plan.name.clone())
-            .collect();
+        let pods = context.board.pods().into_iter();
+        let ready: BTreeSet<_> = pods.filter(|pod| pod.is_ready()).map(|pod| pod.plan.name.clone()).collect();
+        if self.shared.phase() == Phase::Up {
+            for pod in ready.symmetric_difference(&self.ready) {
+                let ready = ready.contains(pod);
+                context.events.add(Happening::Readiness { pod: pod.to_string(), ready });
+            }
+        }
+        self.ready.clone_from(&ready);
         let rules = service_rules(&context.plan.load(), |pod: &PodPlan| ready.contains(&pod.name));
         if rules != self.rules {
             if let Err(error) = context.network.set_services(&rules).await {

@@ -22,7 +22,7 @@ use super::api::{
 };
 use super::board::PodState;
 use super::mesh::Shared;
-use super::{dial, environment, http, netns, status};
+use super::{dial, http, netns, status};
 
 /// How long an application may take to answer.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
@@ -140,11 +140,8 @@ async fn enter(
     Json(request): Json<EnterRequest>,
 ) -> Answer<EnterResponse> {
     let pod = find_pod(&shared, &request.pod)?.plan;
-    let base = shared.context.base_environment(&pod);
-    let container = pod.pod.spec.containers.first();
-    let variables = container.map(|container| environment::variables(container, &pod, &base));
-    let environment = variables.and_then(Result::ok).unwrap_or(base);
-    Ok(Json(EnterResponse { prefix: shared.context.enter(&pod, "/"), environment }))
+    let (prefix, environment) = shared.context.launch_by_hand(&pod, &request.program)?;
+    Ok(Json(EnterResponse { prefix, environment }))
 }
 
 async fn shutdown(State(shared): State<Arc<Shared>>) -> Json<Done> {

@@ -21,14 +21,15 @@ pub struct ExecArgs {
 
 /// Becomes the program. Returns only when it can't.
 pub(super) async fn run(args: &ExecArgs, client: &Client) -> Result<ExitCode> {
-    let entry = client.enter(&args.pod).await?;
+    let (program, arguments) = args.command.split_first().context("no program is named")?;
+    let entry = client.enter(&args.pod, program).await?;
     let mesh = client.process().await?;
     let tools = Tools::find(&search_path())?;
     let terminal = std::env::var("TERM").ok().map(|terminal| ("TERM".to_owned(), terminal));
     let error = Command::new(&tools.nsenter)
         .args(["--target", &mesh.to_string(), "--mount", "--pid", "--net", "--ipc", "--uts", "--"])
         .args(&entry.prefix)
-        .args(&args.command)
+        .args(arguments)
         .env_clear()
         .envs(terminal)
         .envs(&entry.environment)

@@ -102,7 +102,9 @@ impl Painter {
             (_, None) => self.bad("not all proxies have acknowledged it"),
             (0, Some(_)) => "no proxy is concerned".to_owned(),
             (proxies, Some(time)) => format!(
-                "{proxies} proxies concerned, {generated} resources, {}",
+                "{} concerned, {} generated, {}",
+                count(*proxies, "proxy", "proxies"),
+                count(*generated, "resource", "resources"),
                 self.good(&format!("all acknowledged after {time:.1} ms"))
             ),
         };
@@ -115,13 +117,16 @@ impl Painter {
 
     /// The line of a finding.
     pub(super) fn finding(self, finding: &Finding) -> String {
-        let word = match finding.severity.as_str() {
-            "error" => self.bad("error"),
-            "warning" => self.attention("warning"),
-            other => self.faint(other),
-        };
-        format!("{word} {}", finding.text)
+        match finding.severity.as_str() {
+            "error" => self.bad(&finding.text),
+            "warning" => self.attention(&finding.text),
+            _ => self.faint(&finding.text),
+        }
     }
+}
+
+fn count(number: u64, one: &str, several: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { several })
 }
 
 /// A duration for people.
@@ -153,7 +158,7 @@ mod tests {
         assert_eq!(
             lines(Happening::Changed(change.clone())),
             [
-                "edited: 2 proxies concerned, 3 resources, all acknowledged after 12.3 ms",
+                "edited: 2 proxies concerned, 3 resources generated, all acknowledged after 12.3 ms",
                 "  ~ TrafficSplit s/t (split.yaml:2)"
             ]
         );

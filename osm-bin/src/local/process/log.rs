@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use crate::local::state::make_folder;
 
 /// A log that has become so large is set aside, and its predecessor removed.
-pub(super) const MAX_BYTES: u64 = 8 * 1024 * 1024;
+const MAX_BYTES: u64 = 8 * 1024 * 1024;
 
 /// A log that is being written.
 #[derive(Debug)]
