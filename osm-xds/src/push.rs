@@ -51,6 +51,9 @@ pub struct Publication {
     /// All work since the start. Publications are skipped when they come too
     /// fast; this tells what happened in between.
     pub total: Work,
+    /// The part of `total` that snapshots of the mesh led to, without proxies
+    /// that came and certificates that were renewed.
+    pub mesh: Work,
 }
 
 /// What kind of news led to a [`Publication`].

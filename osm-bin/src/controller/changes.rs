@@ -98,12 +98,14 @@ impl Changes {
         mut publications: watch::Receiver<Publication>,
         registry: Arc<Registry>,
     ) {
-        let mut before = Work::default();
+        let (mut before, mut counted) = (Work::default(), Work::default());
         while let Some((snapshot, change)) = snapshots.changed().await {
             let begun = Instant::now();
             let wanted = snapshot.version();
             let published = publications.wait_for(|publication| publication.snapshot >= wanted).await;
-            let Ok(work) = published.map(|publication| publication.total) else { return };
+            let Ok((work, total)) = published.map(|publication| (publication.mesh, publication.total)) else {
+                return;
+            };
             let acknowledged = tokio::time::timeout(PATIENCE, registry.converged()).await;
             let done = work - before;
             before = work;
@@ -115,7 +117,8 @@ impl Changes {
                 generated: done.generated,
                 acknowledged_in: acknowledged.ok().map(|()| begun.elapsed()),
             };
-            self.count(&report, done);
+            self.count(&report, total - counted);
+            counted = total;
             self.tell(report);
         }
     }

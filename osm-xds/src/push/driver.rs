@@ -34,6 +34,8 @@ pub struct PublisherDriver {
     published: watch::Sender<Publication>,
     audit_every: Option<Duration>,
     audits: watch::Sender<Audits>,
+    /// The work that snapshots led to.
+    mesh: Work,
 }
 
 impl Publisher {
@@ -53,6 +55,7 @@ impl Publisher {
             proxies: 0,
             work: Work::default(),
             total: Work::default(),
+            mesh: Work::default(),
         });
         let (found, audits) = watch::channel(Audits::default());
         let driver = PublisherDriver {
@@ -65,6 +68,7 @@ impl Publisher {
             published: sender,
             audit_every: None,
             audits: found,
+            mesh: Work::default(),
         };
         let publisher = Self { catalog, commands, next: Arc::new(AtomicU64::new(1)), published, audits };
         (publisher, driver)
@@ -119,6 +123,9 @@ impl PublisherDriver {
         };
         let proxies = proxies + self.watch_certificates();
         let total = self.engine.work();
+        if cause == Cause::Mesh {
+            self.mesh += total - before;
+        }
         self.published.send_replace(Publication {
             cause,
             version: self.engine.version(),
@@ -127,6 +134,7 @@ impl PublisherDriver {
             proxies,
             work: total - before,
             total,
+            mesh: self.mesh,
         });
     }
 

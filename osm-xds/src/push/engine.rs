@@ -40,6 +40,15 @@ pub struct Work {
     pub views: u64,
 }
 
+impl std::ops::AddAssign for Work {
+    fn add_assign(&mut self, more: Self) {
+        let Self { compiled, generated, views } = more;
+        self.compiled += compiled;
+        self.generated += generated;
+        self.views += views;
+    }
+}
+
 impl std::ops::Sub for Work {
     type Output = Self;
 
