@@ -140,6 +140,18 @@ pub enum Origin {
     Default(&'static str),
 }
 
+impl Origin {
+    /// The object or default without its generation: what may stand in a
+    /// configuration that is not to change whenever the object does.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::Object(object, _) => object.to_string(),
+            Self::Default(rule) => format!("default: {rule}"),
+        }
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

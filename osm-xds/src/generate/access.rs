@@ -36,7 +36,7 @@ pub(super) fn closed() -> HttpRbac {
 pub(super) fn http(access: &Access<Vec<HttpRule>>) -> RbacPerRoute {
     let policies = match access {
         Access::Everyone(origin) => {
-            HashMap::from([(origin.to_string(), policy(vec![permit(Rule::Any(true))], vec![everyone()]))])
+            HashMap::from([(origin.name(), policy(vec![permit(Rule::Any(true))], vec![everyone()]))])
         }
         Access::Nobody(_) => HashMap::new(),
         Access::These(rules) => named(rules.iter().map(|rule| (&rule.name, http_policy(rule)))),

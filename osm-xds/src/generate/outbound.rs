@@ -95,7 +95,7 @@ fn action(route: &OutboundRoute) -> Action {
             to_cluster(ClusterSpecifier::WeightedClusters(weighted(backends)))
         }
         OutboundRoute::Unavailable { origin } => {
-            let body = Specifier::InlineString(format!("no backend is available: {origin}\n"));
+            let body = Specifier::InlineString(format!("no backend is available: {}\n", origin.name()));
             Action::DirectResponse(DirectResponseAction {
                 status: 503,
                 body: Some(DataSource { specifier: Some(body), ..Default::default() }),
