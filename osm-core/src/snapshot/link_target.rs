@@ -179,6 +179,13 @@ impl Linking<'_> {
         group: &HttpRouteGroup,
         wanted: Option<&[String]>,
     ) -> Vec<RequestMatch> {
+        if group.matches.is_empty() {
+            let message = format!(
+                "HTTPRouteGroup {} has no matches; this rule allows nothing until it has",
+                group.name
+            );
+            self.find(Severity::Warning, "no-matches", &format!("{field}.name"), message);
+        }
         if let Some(wanted) = wanted {
             for name in wanted.iter().filter(|name| !group.matches.iter().any(|has| has.name == **name)) {
                 let message = format!("HTTPRouteGroup {} has no match named `{name}`", group.name);
