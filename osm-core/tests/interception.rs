@@ -156,7 +156,7 @@ fn applied(tool: &str, rules: &str) -> String {
 }
 
 #[test]
-#[ignore = "needs root, unshare, iptables"]
+#[ignore = "needs root, unshare and iptables: run by `cargo xtask test`"]
 fn the_kernel_takes_the_rules_as_often_as_they_are_applied() {
     for settings in [Interception::default(), full()] {
         for (tool, family) in [("iptables", IpFamily::V4), ("ip6tables", IpFamily::V6)] {
