@@ -7,7 +7,7 @@
 mod services;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
@@ -24,9 +24,6 @@ use super::requirements::Tools;
 
 const BRIDGE: &str = "osm0";
 const FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";
-/// Whether bridged packets pass iptables: answers to a rewritten connection do
-/// not come back as they should without it.
-const BRIDGE_FILTERING: &str = "/proc/sys/net/bridge/bridge-nf-call-iptables";
 
 /// The network of the node that all pods are on.
 #[derive(Debug)]
@@ -54,16 +51,13 @@ impl Network {
             .await
             .context("making the node's network")?;
         fs::write(FORWARDING, "1").context("allowing the node to forward")?;
-        if Path::new(BRIDGE_FILTERING).exists() {
-            fs::write(BRIDGE_FILTERING, "1").context("passing bridged packets through iptables")?;
-        }
         network.choose_iptables().await?;
         Ok(network)
     }
 
     /// Takes the first iptables that works: kernels have one kind or the other.
     async fn choose_iptables(&mut self) -> Result<()> {
-        let rules = services::base_rules(Path::new(BRIDGE_FILTERING).exists());
+        let rules = services::base_rules();
         let first = self.restore(None, &rules).await;
         let Err(error) = first else { return Ok(()) };
         let other = self.iptables_restore.with_file_name("iptables-legacy-restore");

@@ -274,6 +274,12 @@ impl<'a> Planner<'a> {
                 return self.find(Severity::Error, "bad-injection", entry, injection::FIELD, &message);
             }
         };
+        for annotation in injection::exclusions(&pod) {
+            let message =
+                "local mode leads all connections of a pod through its proxy; the annotation has no effect";
+            let field = format!("metadata.annotations.{annotation}");
+            self.find(Severity::Warning, "annotation-without-effect", entry, &field, message);
+        }
         let Some(address) = self.book.pod(&name) else {
             return self.find(Severity::Error, "no-address", entry, "", "no address is left for this pod");
         };

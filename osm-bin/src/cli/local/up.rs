@@ -111,7 +111,10 @@ pub(super) async fn run(args: &UpArgs, folder: &StateFolder, state: &Path) -> Re
     };
     let status = match status {
         Some(status) => status,
-        None => mesh.stop().await?,
+        None => {
+            print("stopping")?;
+            mesh.stop().await?
+        }
     };
     drop(lock);
     ensure!(status.success(), "the mesh ended with {status}; see {}", folder.mesh_log().display());

@@ -10,15 +10,13 @@ use crate::local::plan::{Plan, PodPlan, ServicePlan};
 
 const CHAIN: &str = "OSM_LOCAL_SERVICES";
 
-/// The rules that stay. Where bridged packets do not pass iptables, the answers
-/// of a pod must come back through the node, so the node stands in as client.
-pub(super) fn base_rules(bridge_filtering: bool) -> String {
-    let mut text = format!("*nat\n:{CHAIN} - [0:0]\n-A PREROUTING -j {CHAIN}\n-A OUTPUT -j {CHAIN}\n");
-    if !bridge_filtering {
-        text.push_str("-A POSTROUTING -m conntrack --ctstate DNAT -j MASQUERADE\n");
-    }
-    text.push_str("COMMIT\n");
-    text
+/// The rules that stay. The node stands in as client of what it leads elsewhere:
+/// so answers come back through it, those of a pod that dialled itself included.
+pub(super) fn base_rules() -> String {
+    format!(
+        "*nat\n:{CHAIN} - [0:0]\n-A PREROUTING -j {CHAIN}\n-A OUTPUT -j {CHAIN}\n\
+         -A POSTROUTING -m conntrack --ctstate DNAT -j MASQUERADE\nCOMMIT\n"
+    )
 }
 
 /// The input of `iptables-restore --noflush` that replaces all rules of services
@@ -40,9 +38,9 @@ pub fn rules(plan: &Plan, ready: impl Fn(&PodPlan) -> bool) -> String {
                 let port = port.port;
                 // Writing into a string does not fail.
                 write!(text, "-A {CHAIN} -d {address}/32 -p {transport} --dport {port}").ok();
-                if index + 1 < count {
-                    let share = 1.0 / (count - index) as f64;
-                    write!(text, " -m statistic --mode random --probability {share:.8}").ok();
+                let left = count - index;
+                if left > 1 {
+                    write!(text, " -m statistic --mode nth --every {left} --packet 0").ok();
                 }
                 writeln!(text, " -j DNAT --to-destination {backend}").ok();
             }
@@ -68,7 +66,7 @@ mod tests {
     use crate::local::plan::testing::plan_of;
 
     #[test]
-    fn a_virtual_address_leads_to_each_ready_pod_with_equal_chance() {
+    fn a_virtual_address_leads_to_each_ready_pod_in_turn() {
         let plan = plan_of(
             "{apiVersion: v1, kind: Service, metadata: {name: web, namespace: shop}, \
              spec: {clusterIP: 10.96.1.1, selector: {app: web}, ports: [{port: 80, targetPort: http}]}}\n---\n\
@@ -79,9 +77,9 @@ mod tests {
         let shares: Vec<&str> = all
             .lines()
             .filter(|line| line.contains("DNAT"))
-            .map(|line| line.split_once("--probability ").map_or("rest", |(_, rest)| &rest[..6]))
+            .map(|line| line.split_once("--every ").map_or("rest", |(_, rest)| &rest[..1]))
             .collect();
-        assert_eq!(shares, ["0.3333", "0.5000", "rest"]);
+        assert_eq!(shares, ["3", "2", "rest"]);
         assert!(all.contains("-d 10.96.1.1/32 -p tcp --dport 80") && all.contains(":8080\n"), "{all}");
         let none = rules(&plan, |_| false);
         assert_eq!(none, "*nat\n:OSM_LOCAL_SERVICES - [0:0]\nCOMMIT\n");

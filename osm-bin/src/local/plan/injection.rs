@@ -25,6 +25,16 @@ pub(super) fn wants_proxy(namespace: Option<&Namespace>, pod: &Pod, mesh_name: &
     Ok(of_pod.or(of_namespace).unwrap_or(false))
 }
 
+/// The annotations of a pod that ask for connections to bypass its proxy: here
+/// none do yet.
+pub(super) fn exclusions(pod: &Pod) -> impl Iterator<Item = &String> {
+    let is_exclusion = |name: &&String| {
+        let name = name.strip_prefix("openservicemesh.io/").unwrap_or_default();
+        name.ends_with("clusion-list")
+    };
+    pod.metadata.annotations.keys().filter(is_exclusion)
+}
+
 fn annotation(metadata: &Metadata) -> Result<Option<bool>, String> {
     let Some(text) = metadata.annotations.get(INJECTION) else { return Ok(None) };
     match text.to_ascii_lowercase().as_str() {
@@ -67,6 +77,19 @@ mod tests {
         ] {
             assert_eq!(has_proxy(labels, namespace, pod), Some(expected), "{labels} | {namespace} | {pod}");
         }
+    }
+
+    #[test]
+    fn an_annotation_that_has_no_effect_here_is_named() {
+        let plan = plan_of(
+            "{apiVersion: v1, kind: Pod, metadata: {name: p, annotations: {openservicemesh.io/outbound-port-exclusion-list: '80'}}, \
+             spec: {containers: [{name: c}]}}",
+        );
+        assert_eq!(plan.diagnostics[0].code, "annotation-without-effect");
+        assert_eq!(
+            plan.diagnostics[0].field,
+            "metadata.annotations.openservicemesh.io/outbound-port-exclusion-list"
+        );
     }
 
     #[test]
