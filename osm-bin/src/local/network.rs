@@ -7,7 +7,7 @@
 mod services;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
@@ -24,6 +24,9 @@ use super::requirements::Tools;
 
 const BRIDGE: &str = "osm0";
 const FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";
+/// Whether packets between pods pass the node's iptables. They must not: one that
+/// is led back to its own pod would be lost on the bridge.
+const BRIDGE_FILTERING: &str = "/proc/sys/net/bridge/bridge-nf-call-iptables";
 
 /// The network of the node that all pods are on.
 #[derive(Debug)]
@@ -51,6 +54,9 @@ impl Network {
             .await
             .context("making the node's network")?;
         fs::write(FORWARDING, "1").context("allowing the node to forward")?;
+        if Path::new(BRIDGE_FILTERING).exists() {
+            fs::write(BRIDGE_FILTERING, "0").context("letting packets between pods pass")?;
+        }
         network.choose_iptables().await?;
         Ok(network)
     }
