@@ -110,7 +110,10 @@ impl ContainerRunner {
                 Some(how)
             }
             () = self.stop.cancelled() => {
-                running.stop(GRACE).await;
+                let asked = Instant::now();
+                let how = running.stop(GRACE).await;
+                let (pod, container, after) = (&self.pod.name, &self.container.name, asked.elapsed());
+                tracing::debug!(%pod, container, how, ?after, "container was stopped");
                 None
             }
         };

@@ -281,7 +281,7 @@ impl Control {
     /// Waits until no proxy sends a pod anything any more, within a bound. The
     /// control plane must have been told before that it is not ready.
     pub async fn until_left(&self, pod: &QualifiedName) {
-        if self.stopping.load(Ordering::Relaxed) {
+        if self.is_stopping() {
             return;
         }
         let left = async {
@@ -318,6 +318,12 @@ impl Control {
     /// Says that all ends, so that nobody waits for others any more.
     pub fn stopping(&self) {
         self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether all ends.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
     }
 
     /// Ends the control plane.

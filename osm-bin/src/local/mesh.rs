@@ -39,6 +39,8 @@ const XDS_PORT: u16 = 15128;
 const ADMIN_PORT: u16 = 9091;
 /// How long all pods together have to end.
 const STOP_BOUND: Duration = Duration::from_secs(8);
+/// How long the control plane has to end once no proxy is left.
+const DRAIN_BOUND: Duration = Duration::from_secs(2);
 
 /// What the control socket and the mesh share besides the context.
 #[derive(Debug)]
@@ -114,8 +116,13 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<()> {
     }
     .run(watch)
     .await;
-    context.control.shutdown().await;
-    driver.await.ok();
+    let ended = async {
+        context.control.shutdown().await;
+        driver.await.ok();
+    };
+    if tokio::time::timeout(DRAIN_BOUND, ended).await.is_err() {
+        tracing::warn!("control plane is cut off");
+    }
     server.abort();
     Ok(())
 }

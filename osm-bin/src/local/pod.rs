@@ -98,7 +98,11 @@ impl PodRunner {
             stop.cancel();
             task.await.ok();
         }
-        self.context.network.remove(&plan).await;
+        // At the end of the mesh its networks go with it, all at once.
+        if !self.context.control.is_stopping() {
+            self.context.network.remove(&plan).await;
+        }
+        tracing::debug!(pod = %plan.name, "pod is gone");
         self.context.board.remove(&plan.name);
     }
 

@@ -89,7 +89,8 @@ impl Sidecar {
                 Err(error)
             }
             () = stop.cancelled() => {
-                running.stop(GRACE).await;
+                let how = running.stop(GRACE).await;
+                tracing::debug!(pod = %self.pod.name, how, "Envoy was stopped");
                 self.update(|process| (process.pid, process.ready) = (None, false));
                 Ok(None)
             }
