@@ -22,7 +22,8 @@ pub mod path {
     pub const DIAL: &str = "/dial";
     /// `POST`: signs all certificates anew; answers as soon as that has begun.
     pub const ROTATE: &str = "/rotate";
-    /// `POST`: ends the control plane and starts another; answers when it is up.
+    /// `POST` a [`RestartRequest`](super::RestartRequest): ends the control plane and starts
+    /// another; answers when it is up.
     pub const RESTART_CONTROLLER: &str = "/restart-controller";
     /// `POST` an [`EnterRequest`](super::EnterRequest): an [`EnterResponse`](super::EnterResponse).
     pub const ENTER: &str = "/enter";
@@ -173,14 +174,27 @@ pub struct ProxyStatus {
     pub versions: (Option<u64>, Option<u64>),
     /// How many resources of each kind it has, by kind.
     pub resources: BTreeMap<String, usize>,
-    /// Responses, resources and bytes sent to it since it connected.
-    pub sent: (u64, u64, u64),
+    /// What was sent to it since it connected.
+    pub sent: Sent,
     /// What it refused.
     pub refused: Vec<Refused>,
     /// The certificate of its workload, with which it proves to others who it is.
     pub certificate: Option<CertificateStatus>,
     /// Its own certificate, with which it proves to the control plane who it is.
     pub own_certificate: Option<CertificateStatus>,
+}
+
+/// What was sent to a proxy.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sent {
+    /// Responses.
+    pub responses: u64,
+    /// Resources in them.
+    pub resources: u64,
+    /// Bytes of these resources.
+    pub bytes: u64,
+    /// Names that it was told are gone.
+    pub removed: u64,
 }
 
 /// A resource that a proxy refused.
@@ -421,6 +435,14 @@ pub struct DialResponse {
     pub text: String,
     /// What ended it, if an error did.
     pub error: Option<String>,
+}
+
+/// How the control plane is restarted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RestartRequest {
+    /// How long there is to be none, in milliseconds; at most a minute.
+    pub stay_down_ms: u64,
 }
 
 /// Asks how a program is run inside a pod.

@@ -14,7 +14,7 @@ use tokio::net::UnixStream;
 
 use super::api::{
     DialRequest, DialResponse, Done, EnterRequest, EnterResponse, Events, FetchRequest, FetchResponse,
-    Problem, Status, path,
+    Problem, RestartRequest, Status, path,
 };
 use super::http;
 
@@ -96,12 +96,14 @@ impl Client {
         self.post::<_, Done>(path::ROTATE, &Done {}).await.map(drop)
     }
 
-    /// Ends the control plane and starts another.
+    /// Ends the control plane, and starts another once there was none for a while.
     ///
     /// # Errors
     /// When no mesh listens there, or the other one does not start.
-    pub async fn restart_controller(&self) -> Result<()> {
-        self.post::<_, Done>(path::RESTART_CONTROLLER, &Done {}).await.map(drop)
+    pub async fn restart_controller(&self, stay_down: Duration) -> Result<()> {
+        let stay_down_ms = u64::try_from(stay_down.as_millis()).unwrap_or(u64::MAX);
+        let request = RestartRequest { stay_down_ms };
+        self.post::<_, Done>(path::RESTART_CONTROLLER, &request).await.map(drop)
     }
 
     /// How a program is run inside a pod.

@@ -71,7 +71,7 @@ impl fmt::Debug for Control {
 }
 
 enum Command {
-    Restart(oneshot::Sender<Result<()>>),
+    Restart(Duration, oneshot::Sender<Result<()>>),
     Shutdown(oneshot::Sender<()>),
 }
 
@@ -307,10 +307,13 @@ impl Control {
     ///
     /// # Errors
     /// When the other does not start; it is tried again all the time.
-    pub async fn restart(&self) -> Result<Duration> {
+    pub async fn restart(&self, stay_down: Duration) -> Result<Duration> {
         let since = Instant::now();
         let (sender, done) = oneshot::channel();
-        self.commands.send(Command::Restart(sender)).await.map_err(|_| anyhow!("the mesh ends"))?;
+        self.commands
+            .send(Command::Restart(stay_down, sender))
+            .await
+            .map_err(|_| anyhow!("the mesh ends"))?;
         done.await.context("the mesh ends")??;
         Ok(since.elapsed())
     }
@@ -410,8 +413,9 @@ impl ControlDriver {
                 }
             };
             match command {
-                Some(Command::Restart(done)) => {
+                Some(Command::Restart(stay_down, done)) => {
                     self.end(control).await;
+                    tokio::time::sleep(stay_down).await;
                     let started = control.start_controller().await;
                     control.restarts.fetch_add(1, Ordering::Relaxed);
                     // Whoever asked may have gone.

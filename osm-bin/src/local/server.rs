@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 
 use super::api::{
     DialRequest, DialResponse, Done, EnterRequest, EnterResponse, Events, FetchRequest, FetchResponse,
-    Happening, Problem, Status, path,
+    Happening, Problem, RestartRequest, Status, path,
 };
 use super::board::PodState;
 use super::mesh::Shared;
@@ -26,6 +26,8 @@ use super::{dial, http, netns, status};
 
 /// How long an application may take to answer.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest time without a control plane that may be asked for.
+const LONGEST_GAP: Duration = Duration::from_secs(60);
 /// The longest wait for an event.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
@@ -128,8 +130,12 @@ async fn rotate(State(shared): State<Arc<Shared>>) -> Answer<Done> {
     Ok(Json(Done {}))
 }
 
-async fn restart_controller(State(shared): State<Arc<Shared>>) -> Answer<Done> {
-    let gap = shared.context.control.restart().await?;
+async fn restart_controller(
+    State(shared): State<Arc<Shared>>,
+    Json(request): Json<RestartRequest>,
+) -> Answer<Done> {
+    let stay_down = Duration::from_millis(request.stay_down_ms).min(LONGEST_GAP);
+    let gap = shared.context.control.restart(stay_down).await?;
     let gap_ms = u64::try_from(gap.as_millis()).unwrap_or(u64::MAX);
     shared.context.events.add(Happening::ControllerRestarted { gap_ms });
     Ok(Json(Done {}))

@@ -8,7 +8,8 @@ use osm_core::catalog::MeshCatalog;
 use osm_xds::server::ProxyStatus as XdsStatus;
 
 use super::api::{
-    CertificateStatus, ControlPlaneStatus, Finding, PodStatus, ProxyStatus, Refused, ServiceStatus, Status,
+    CertificateStatus, ControlPlaneStatus, Finding, PodStatus, ProxyStatus, Refused, Sent, ServiceStatus,
+    Status,
 };
 use super::board::PodState;
 use super::context::Context;
@@ -109,7 +110,13 @@ fn proxy_status(context: &Context, pod: &PodState, stream: Option<&XdsStatus>) -
         ),
         resources: resources.map(|kind| (kind.kind.to_string(), kind.delivered)).collect(),
         sent: stream
-            .map_or((0, 0, 0), |stream| (stream.sent.responses, stream.sent.resources, stream.sent.bytes)),
+            .map(|stream| Sent {
+                responses: stream.sent.responses,
+                resources: stream.sent.resources,
+                bytes: stream.sent.bytes,
+                removed: stream.sent.removed,
+            })
+            .unwrap_or_default(),
         refused: refused
             .map(|(rejected, nack)| Refused {
                 resource: rejected.key.to_string(),

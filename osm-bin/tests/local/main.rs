@@ -1,6 +1,8 @@
 //! Local mode end to end: real namespaces, real iptables, real Envoys.
 
+mod bad_edits;
 mod mesh;
+mod restart;
 
 use std::time::Duration;
 
@@ -218,7 +220,7 @@ async fn commands_look_into_pods_and_say_what_to_do_next() {
 
     let second = mesh.osm(&["up", "-f", "."]);
     assert!(text(&second.stderr).contains("runs already"), "{second:?}");
-    mesh.client.restart_controller().await.expect("it is restarted");
+    mesh.client.restart_controller(Duration::ZERO).await.expect("it is restarted");
     let before = mesh.counter("shop/buyer-0", "failures").await;
     mesh.until("both proxies are connected again", async || {
         let status = mesh.client.status().await.expect("a status");

@@ -55,11 +55,14 @@ pub struct Sent {
     pub resources: u64,
     /// Bytes of these resources.
     pub bytes: u64,
+    /// Names that it was told are gone.
+    pub removed: u64,
 }
 
 impl Sent {
-    pub(super) fn add(&mut self, resources: usize, bytes: usize) {
+    pub(super) fn add(&mut self, resources: usize, bytes: usize, removed: usize) {
         self.responses += 1;
+        self.removed += removed as u64;
         self.resources += resources as u64;
         self.bytes += bytes as u64;
     }

@@ -324,7 +324,7 @@ impl<P: Protocol> Open<P> {
         let mut live = self.entry.live.lock();
         let response = live.session.next_response(now())?;
         let bytes = response.resource_bytes();
-        live.sent.add(response.resources.len(), bytes);
+        live.sent.add(response.resources.len(), bytes, response.removed.len());
         drop(live);
         account::sent(&self.shared.metrics, &response, bytes);
         Some(response)

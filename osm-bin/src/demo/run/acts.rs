@@ -94,7 +94,7 @@ impl Walk<'_> {
     async fn restart(&mut self) -> Result<Outcome> {
         let proxies = self.client.status().await?.pods.iter().filter(|pod| pod.proxy.is_some()).count();
         let last = self.client.events(0, Duration::ZERO).await?.last;
-        self.client.restart_controller().await?;
+        self.client.restart_controller(Duration::ZERO).await?;
         let news = self.client.events(last, Duration::from_secs(1)).await?;
         let gap = news.events.iter().find_map(|event| match event.what {
             Happening::ControllerRestarted { gap_ms } => Some(gap_ms),
@@ -106,7 +106,7 @@ impl Walk<'_> {
             let connected = status.pods.iter().filter_map(|pod| pod.proxy.as_ref());
             let connected: Vec<_> = connected.filter(|proxy| proxy.connected && proxy.in_sync).collect();
             if connected.len() == proxies {
-                let resources = connected.iter().map(|proxy| proxy.sent.1).sum();
+                let resources = connected.iter().map(|proxy| proxy.sent.resources).sum();
                 return Ok(Outcome::Replaced { gap_ms: gap.unwrap_or_default(), resources, proxies });
             }
             if begun.elapsed() > LIMIT {
