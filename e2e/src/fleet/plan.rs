@@ -201,13 +201,18 @@ impl Plan {
         }
     }
 
-    /// The service that a change is about. The routes are those of all services.
+    /// The service that a change is about, one that somebody may reach. The
+    /// routes are those of all services.
     fn service(&self, number: usize) -> usize {
-        match self.options.change {
-            ChangeKind::Route => 0,
-            ChangeKind::Endpoint | ChangeKind::Split => number * 7919 % self.options.services,
-            ChangeKind::Policy => number * 7919 % self.options.services.min(self.options.proxies).max(1),
+        if self.options.change == ChangeKind::Route {
+            return 0;
         }
+        let reached = match self.options.mode {
+            Mode::Permissive => self.options.services,
+            // There is one client account for each service, as far as there are clients.
+            Mode::Policy => self.options.services.min(self.options.proxies).max(1),
+        };
+        number * 7919 % reached
     }
 
     /// The client account that a change of policy shuts out, and lets in again.
@@ -242,7 +247,10 @@ impl Plan {
                     (0..servers).filter(|number| all || last(number)).collect(),
                 )
             }
-            ChangeKind::Route => (Vec::new(), (0..servers).collect()),
+            ChangeKind::Route => {
+                let lets_in = |number: &usize| !self.fleet.target(self.server(*number).0).sources.is_empty();
+                (Vec::new(), (0..servers).filter(lets_in).collect())
+            }
             ChangeKind::Policy => {
                 let account = self.account(service);
                 (
@@ -273,9 +281,9 @@ mod tests {
     use crate::meshes;
     use crate::pem::Pem;
 
-    fn plan(change: ChangeKind, mode: Mode) -> Plan {
-        let arguments =
-            ["osm-fleet", "--services=7", "--proxies=18", "--servers=9", "--reach=3", "--changes=12"];
+    fn plan(change: ChangeKind, mode: Mode, shape: [&str; 2]) -> Plan {
+        let common = ["osm-fleet", "--servers=9", "--reach=3", "--changes=12"];
+        let arguments = common.into_iter().chain(shape);
         let options = FleetOptions { change, mode, ..FleetOptions::parse_from(arguments) };
         Plan::new(options).expect("a plan")
     }
@@ -292,11 +300,13 @@ mod tests {
         let pem = Pem::throwaway().expect("a certificate");
         let kinds = [ChangeKind::Endpoint, ChangeKind::Route, ChangeKind::Split, ChangeKind::Policy];
         let modes = [Mode::Policy, Mode::Permissive];
-        for (kind, mode) in kinds.into_iter().flat_map(|kind| modes.map(|mode| (kind, mode))) {
+        let shapes = [["--services=7", "--proxies=18"], ["--services=20", "--proxies=6"]];
+        let all = kinds.into_iter().flat_map(|kind| modes.map(|mode| (kind, mode)));
+        for ((kind, mode), shape) in all.flat_map(|one| shapes.map(|shape| (one, shape))) {
             if mode == Mode::Permissive && matches!(kind, ChangeKind::Route | ChangeKind::Policy) {
                 continue;
             }
-            let plan = plan(kind, mode);
+            let plan = plan(kind, mode, shape);
             let files = plan.files();
             let mut objects: BTreeMap<_, _> = files
                 .into_iter()
