@@ -71,7 +71,9 @@ fn options() -> Options {
 /// A path within a document; the whole document is empty.
 pub(super) fn path(path: &serde_path_to_error::Path) -> String {
     let text = path.to_string();
-    if text == "." { String::new() } else { plain(&text) }
+    // What could not be read is shown as `?`; the way there is what helps.
+    let known = text.trim_end_matches(['?', '.']);
+    plain(known)
 }
 
 /// A text of others as it may stand in a message: short, and on one line.
