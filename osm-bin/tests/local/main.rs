@@ -231,5 +231,91 @@ async fn commands_look_into_pods_and_say_what_to_do_next() {
     mesh.down().await;
 }
 
+#[tokio::test]
+#[ignore = "needs root and Envoy: run by `cargo xtask test`"]
+async fn a_workload_without_a_proxy_reaches_its_own_kind_and_nothing_in_the_mesh() {
+    let outside = "
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: outside}
+spec: {selector: {app: web}, ports: [{port: 80, targetPort: http}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: outside}
+spec:
+  replicas: 2
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      initContainers:
+      - {name: first, command: [sh, -c, 'sleep 0.1; touch $TMPDIR/made']}
+      containers:
+      - name: app
+        command: [bookstore-app, store]
+        env:
+        - {name: IDENTITY, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
+        - {name: PORT, value: '8080'}
+        ports: [{name: http, containerPort: 8080}]
+        readinessProbe: {exec: {command: [sh, -c, 'test -e $TMPDIR/made']}, periodSeconds: 1}
+";
+    let folder = TestFolder::new(&[("shop.yaml", SHOP), ("outside.yaml", outside)]);
+    let mesh = Mesh::up(&folder).await;
+    let fetch = |url: &str| mesh.osm(&["exec", "web-0", "--", "bookstore-app", "fetch", url]);
+    for identity in ["web-0", "web-1"] {
+        let served = async || {
+            let fetched = String::from_utf8_lossy(&fetch("http://web/books-bought").stdout).into_owned();
+            fetched.contains(&format!("identity: {identity}"))
+        };
+        mesh.until("both pods behind the virtual address are reached, itself included", served).await;
+    }
+    let refused = fetch("http://store.shop:14001/books-bought");
+    assert!(!refused.status.success(), "plaintext does not get into the mesh: {refused:?}");
+    let status = mesh.client.status().await.expect("a status");
+    assert!(status.pods.iter().filter(|pod| pod.proxy.is_none()).all(|pod| pod.pod.starts_with("outside/")));
+    mesh.down().await;
+}
+
+#[tokio::test]
+#[ignore = "needs root and Envoy: run by `cargo xtask test`"]
+async fn a_pod_whose_identity_changes_is_made_anew_at_its_old_address() {
+    let folder = TestFolder::new(&[("shop.yaml", SHOP)]);
+    let mesh = Mesh::up(&folder).await;
+    let address = mesh.client.status().await.expect("a status").pods[0].address.clone();
+    folder.write("shop.yaml", &SHOP.replace("serviceAccountName: buyer", "serviceAccountName: thief"));
+    mesh.until("it runs as somebody else", async || {
+        let pod = mesh.client.status().await.expect("a status").pods.remove(0);
+        pod.identity == "shop/thief" && pod.ready && pod.address == address
+    })
+    .await;
+    mesh.until("it is refused", async || {
+        mesh.counter("shop/buyer-0", "failures").await > 3
+            && mesh.counter("shop/buyer-0", "successes").await == 0
+    })
+    .await;
+    mesh.down().await;
+}
+
+#[tokio::test]
+#[ignore = "needs root and Envoy: run by `cargo xtask test`"]
+async fn a_mesh_runs_on_when_it_is_detached_and_ends_when_it_is_interrupted() {
+    let folder = TestFolder::new(&[("shop.yaml", SHOP)]);
+    let mesh = Mesh::prepare(&folder);
+    let manifests = folder.manifests();
+    let started = mesh.osm(&["up", "--detach", "-f", &manifests.display().to_string()]);
+    let said = String::from_utf8_lossy(&started.stdout).into_owned();
+    assert!(
+        started.status.success() && said.contains("up 2 pods") && said.contains("osm local down"),
+        "{started:?}"
+    );
+    assert!(mesh.osm(&["down"]).status.success());
+
+    let wrong = mesh.osm(&["up", "--detach", "--envoy", "/nowhere", "-f", &manifests.display().to_string()]);
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("--envoy /nowhere"), "{wrong:?}");
+
+    let mesh = Mesh::up(&folder).await;
+    mesh.interrupt();
+}
+
 /// How long anything in these tests may take.
 const LIMIT: Duration = Duration::from_secs(30);

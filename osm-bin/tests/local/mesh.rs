@@ -35,7 +35,7 @@ impl TestFolder {
         std::fs::remove_file(self.manifests().join(name)).expect("removed");
     }
 
-    fn manifests(&self) -> PathBuf {
+    pub(crate) fn manifests(&self) -> PathBuf {
         self.folder.path().join("manifests")
     }
 
@@ -103,6 +103,15 @@ impl<'a> Mesh<'a> {
             command.kill().expect("killed");
             command.wait().expect("gone");
         }
+    }
+
+    /// Ends the mesh as Ctrl-C does, and checks that it ends well.
+    pub(crate) fn interrupt(mut self) {
+        let mut command = self.command.take().expect("it runs");
+        let process = nix::unistd::Pid::from_raw(command.id().try_into().expect("a process number"));
+        nix::sys::signal::kill(process, nix::sys::signal::Signal::SIGINT).expect("it lives");
+        let status = command.wait().expect("it ended");
+        assert!(status.success(), "{status:?}");
     }
 
     /// Waits until something is so.
