@@ -14,4 +14,6 @@ pub mod push;
 pub mod resource;
 pub mod server;
 pub mod session;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod view;

@@ -112,3 +112,6 @@ pub enum Dialect {
     /// State of the world: a response of clusters or listeners carries all.
     Sotw,
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::core::Core;
-use super::in_flight::{Nonce, Record, Said};
+use super::in_flight::{Item, Nonce, Record, Said};
 use super::kind::{KindState, Pending, Refused};
 use super::status::{Nack, Received, Rejected};
 use crate::resource::{ResourceKind, ResourceName};
@@ -39,10 +39,19 @@ impl Core {
         received
     }
 
-    /// The names in responses that were not answered yet.
-    pub(super) fn unacknowledged(&self, kind: ResourceKind) -> BTreeSet<ResourceName> {
-        let items = self.kind(kind).in_flight.iter().flat_map(Record::items);
-        items.map(|item| item.name().clone()).collect()
+    /// The clusters that were sent and not acknowledged yet, and whose endpoints
+    /// were not told since.
+    pub(super) fn warming(&self) -> BTreeSet<ResourceName> {
+        let told_since = |nonce: Nonce, name: &ResourceName| {
+            let records = self.kind(ResourceKind::Endpoints).in_flight.iter();
+            records.filter(|record| record.nonce > nonce).any(|record| record.item(name).is_some())
+        };
+        let mut warming = BTreeSet::new();
+        for record in &self.kind(ResourceKind::Cluster).in_flight {
+            let names = record.items().iter().map(Item::name);
+            warming.extend(names.filter(|name| !told_since(record.nonce, name)).cloned());
+        }
+        warming
     }
 
     /// Takes back what a refused response said. A resource that was refused
@@ -63,10 +72,16 @@ impl Core {
         let Some(base) = self.base().cloned() else { return nack };
         let repeats = self.is_whole(kind);
         let state = self.kind_mut(kind);
-        if repeats {
-            state.in_flight.iter_mut().for_each(|record| record.tainted = true);
+        match state.in_flight.front_mut() {
+            // The next one has all that this one had: its answer counts.
+            Some(next) if repeats && blame == Blame::Unknown => next.absorb(record),
+            _ => {
+                if repeats {
+                    state.in_flight.iter_mut().for_each(|record| record.tainted = true);
+                }
+                state.take_back(record, &base, blame, repeats, &nack);
+            }
         }
-        state.take_back(record, &base, blame, &nack);
         nack
     }
 }
@@ -96,16 +111,22 @@ impl KindState {
 
     /// Corrects what the proxy was taken to have. It may have applied parts of
     /// what it refused, so what is not at fault is said again in any case.
-    fn take_back(&mut self, record: Record, base: &View, blame: Blame, nack: &Arc<Nack>) {
+    fn take_back(&mut self, record: Record, base: &View, blame: Blame, repeats: bool, nack: &Arc<Nack>) {
         if blame == Blame::Nothing {
             return;
         }
         for item in record.into_items() {
             let (name, said) = (item.name().clone(), item.now());
+            if repeats && item.resource().is_none() {
+                // Each response that follows says it again by its silence.
+                self.owes_answer = true;
+                continue;
+            }
             // A newer response speaks of it: the proxy's answer to that one counts.
             if let Some(newer) = self.in_flight.iter_mut().find_map(|record| record.item_mut(&name)) {
                 if newer.had.same(&said) {
-                    newer.had = item.had;
+                    let doubtful = item.doubtful || blame == Blame::Unknown || item.resource().is_none();
+                    (newer.had, newer.doubtful) = (item.had, doubtful);
                 }
                 continue;
             }
@@ -117,20 +138,23 @@ impl KindState {
             let pending = self.take_pending(&name);
             let target = base.get(&self.key(&name));
             let is_target = target.map(|target| target.version) == said.version();
+            // Whoever asked since then is answered once more.
+            let is_asked = pending.as_ref().is_some_and(|pending| pending.forced);
             match item.said {
-                Said::Resource(resource) if blame == Blame::TheOne && is_target => {
+                Said::Resource(resource) if blame == Blame::TheOne && is_target && !is_asked => {
                     let nack = Arc::clone(nack);
-                    self.refused.insert(name, Refused { resource, last_good: item.had, nack });
+                    let refused = Refused { resource, last_good: item.had, doubtful: item.doubtful, nack };
+                    self.refused.insert(name, refused);
                 }
                 Said::Resource(_) if blame == Blame::TheOne => {
                     let pending = pending.unwrap_or_else(|| Pending::new(item.had.clone()));
-                    self.ready.insert(name, Pending { has: item.had, ..pending });
+                    let doubtful = pending.doubtful || item.doubtful;
+                    self.ready.insert(name, Pending { has: item.had, doubtful, ..pending });
                 }
-                Said::Resource(resource) if is_target => {
-                    self.ready.insert(name, Pending { pinned: Some(resource), ..Pending::again(item.had) });
-                }
-                Said::Resource(_) | Said::Gone(_) => {
-                    self.ready.insert(name, Pending::again(item.had));
+                said => {
+                    let pinned = said.into_resource().filter(|_| is_target);
+                    let again = Pending { pinned, forced: is_asked, ..Pending::again(item.had) };
+                    self.ready.insert(name, again);
                 }
             }
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use osm_core::identity::ProxyId;
 
 use super::in_flight::Has;
-use super::kind::{KindState, Pending};
+use super::kind::{KindState, Pending, Refused};
 use super::order::Bound;
 use super::subscription::{NameSet, unshared};
 use super::{Dialect, ProtocolError, SessionOptions, SessionStatus};
@@ -301,7 +301,8 @@ impl KindState {
             if target == Some(refused.resource.version) {
                 self.refused.insert(name.clone(), refused);
             } else {
-                self.ready.insert(name.clone(), Pending::new(refused.last_good));
+                let Refused { last_good, doubtful, .. } = refused;
+                self.ready.insert(name.clone(), Pending { doubtful, ..Pending::new(last_good) });
             }
         } else if !self.ready.contains_key(name) && !self.is_unswept(name) {
             self.ready.insert(name.clone(), Pending::new(Has::of(old.get(key))));

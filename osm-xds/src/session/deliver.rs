@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::core::Core;
 use super::in_flight::{Has, Item, Nonce, Record, Said};
-use super::kind::{Pending, version_text};
+use super::kind::{Pending, Refused, version_text};
 use super::order::InUse;
 use super::{Dialect, Response};
 use crate::resource::{Resource, ResourceKind, ResourceName};
@@ -16,8 +16,8 @@ use crate::view::View;
 enum Decision {
     /// The proxy gets its target.
     Send(Arc<Resource>),
-    /// The proxy gets an earlier target; the newest waits on.
-    SendPinned(Arc<Resource>, Arc<Resource>),
+    /// The proxy gets an earlier target; the newest, or the removal, waits on.
+    SendPinned(Arc<Resource>, Option<Arc<Resource>>),
     /// The proxy is told that it is gone.
     Remove,
     /// It waits, remembering this target.
@@ -33,17 +33,23 @@ struct Batch {
     limit: usize,
     /// Whether nothing more may be added.
     closed: bool,
+    /// Whether nothing that was refused may be tried again yet: an earlier
+    /// response that this one would repeat is not answered.
+    busy: bool,
     /// What may still be in use, once that was asked for.
     in_use: Option<InUse>,
 }
 
 impl Batch {
-    fn new(limit: usize) -> Self {
-        Self { items: Vec::new(), bytes: 0, limit, closed: false, in_use: None }
+    fn new(limit: usize, busy: bool) -> Self {
+        Self { items: Vec::new(), bytes: 0, limit, closed: false, busy, in_use: None }
     }
 
     /// Whether one more of this size fits; the first always does.
     fn fits(&self, bytes: usize, alone: bool) -> bool {
+        if alone && self.busy {
+            return false;
+        }
         self.items.is_empty() || (!self.closed && !alone && self.bytes.saturating_add(bytes) <= self.limit)
     }
 
@@ -53,7 +59,7 @@ impl Batch {
             Said::Gone(name) => name.as_str().len(),
         };
         self.closed |= pending.alone;
-        self.items.push(Item { said, had: pending.has.clone() });
+        self.items.push(Item { said, had: pending.has.clone(), doubtful: pending.doubtful });
     }
 }
 
@@ -92,7 +98,8 @@ impl Core {
         if state.in_flight.len() >= max_outstanding || (whole && !self.may_replace(kind, base, now)) {
             return None;
         }
-        let mut batch = Batch::new(if whole { usize::MAX } else { response_bytes });
+        let busy = whole && self.kind(kind).in_flight.iter().any(|record| !record.expired);
+        let mut batch = Batch::new(if whole { usize::MAX } else { response_bytes }, busy);
         if self.collect_ready(kind, base, &mut batch) {
             self.collect_sweep(kind, base, &mut batch);
         }
@@ -174,7 +181,7 @@ impl Core {
                     return Err(pending);
                 }
                 batch.add(Said::Resource(Arc::clone(&resource)), &pending);
-                let rest = Pending { pinned: Some(target), ..Pending::new(Has::Resource(resource)) };
+                let rest = Pending { pinned: target, ..Pending::new(Has::Resource(resource)) };
                 self.kind_mut(kind).held.insert(name.clone(), rest);
             }
             Decision::Remove if self.dialect() == Dialect::Sotw && !self.is_whole(kind) => {
@@ -208,7 +215,7 @@ impl Core {
         let Some(target) = base.get(&self.kind(kind).key(name)) else {
             return self.decide_removal(kind, name, pending, batch);
         };
-        if !pending.forced && pending.has.version() == Some(target.version) {
+        if !pending.must_be_said() && pending.has.version() == Some(target.version) {
             return Decision::Drop;
         }
         if self.may_use(base, target) || self.kind(kind).earlier.is_some() {
@@ -217,7 +224,7 @@ impl Core {
         let earlier = pending.pinned.as_ref().filter(|pinned| pending.has.version() != Some(pinned.version));
         match earlier {
             Some(earlier) if self.may_use(base, earlier) && self.is_viable(base, earlier) => {
-                Decision::SendPinned(Arc::clone(earlier), Arc::clone(target))
+                Decision::SendPinned(Arc::clone(earlier), Some(Arc::clone(target)))
             }
             Some(earlier) if self.is_viable(base, earlier) => Decision::Hold(Some(Arc::clone(earlier))),
             _ => Decision::Hold(Some(Arc::clone(target))),
@@ -232,9 +239,9 @@ impl Core {
         batch: &mut Batch,
     ) -> Decision {
         if pending.has.nothing() {
-            // An explicit question is answered; but a secret that does not exist
+            // An explicit question is answered, a doubt is settled; but a secret that does not exist
             // is one that is being made, and Envoy waits for it.
-            let answer = pending.forced && kind != ResourceKind::Secret;
+            let answer = pending.must_be_said() && kind != ResourceKind::Secret;
             return if answer { Decision::Remove } else { Decision::Drop };
         }
         let in_use = match kind {
@@ -243,20 +250,29 @@ impl Core {
             ResourceKind::Cluster => {
                 batch.in_use.get_or_insert_with(|| self.clusters_in_use()).contains(name)
             }
-            ResourceKind::Endpoints | ResourceKind::Route => !self.users_are_quiet(),
+            ResourceKind::Endpoints => !self.is_settled(ResourceKind::Cluster),
+            ResourceKind::Route => !self.is_settled(ResourceKind::Listener),
             // Whoever asks for a secret uses it: the last good one is kept.
             ResourceKind::Secret => true,
         };
-        if in_use { Decision::Hold(None) } else { Decision::Remove }
+        match pending.has.resource() {
+            _ if !in_use => Decision::Remove,
+            // A cluster is warming, and its acknowledgement waits for an answer.
+            Some(last) if kind == ResourceKind::Endpoints && pending.must_be_said() => {
+                Decision::SendPinned(Arc::clone(last), None)
+            }
+            None if kind == ResourceKind::Endpoints && pending.must_be_said() => Decision::Remove,
+            _ => Decision::Hold(None),
+        }
     }
 
     /// Turns a batch into a response, and notes what is on its way.
     fn close(&mut self, kind: ResourceKind, base: &View, batch: Batch, now: Instant) -> Response {
         let nonce = Nonce(self.next_nonce());
-        if kind == ResourceKind::Cluster {
-            self.repeat_endpoints(base, &batch.items);
-        }
         let whole = self.is_whole(kind);
+        if kind == ResourceKind::Cluster {
+            self.repeat_endpoints(base, &batch.items, whole);
+        }
         let dialect = self.dialect();
         let resources = batch.items.iter().filter_map(|item| item.resource().cloned()).collect();
         let removed = batch.items.iter().filter(|item| item.resource().is_none());
@@ -277,26 +293,35 @@ impl Core {
     }
 
     /// A cluster that Envoy has and that changes is warmed anew, and becomes
-    /// active only when its endpoints are told again, changed or not.
-    fn repeat_endpoints(&mut self, base: &View, clusters: &[Item]) {
-        let dialect = self.dialect();
+    /// active only when its endpoints are told again: changed or not, gone, or
+    /// refused before. A whole response may also take back what was applied of a
+    /// refused one.
+    fn repeat_endpoints(&mut self, base: &View, items: &[Item], whole: bool) {
+        let changes = items.iter().filter(|item| item.doubtful || !item.had.nothing());
+        let mut names: Vec<_> = changes.filter_map(|item| Some(item.resource()?.key.name.clone())).collect();
+        let clusters = self.kind(ResourceKind::Cluster);
+        if whole {
+            let pending = clusters.ready.iter().chain(&clusters.held);
+            names.extend(pending.filter(|(_, pending)| pending.doubtful).map(|(name, _)| name.clone()));
+            let refused = clusters.refused.iter();
+            names.extend(refused.filter(|(_, refused)| refused.doubtful).map(|(name, _)| name.clone()));
+        }
+        let connects_anew = self.dialect() == Dialect::Delta && self.resumed.is_some();
         let state = self.kind_mut(ResourceKind::Endpoints);
-        for item in clusters.iter().filter(|item| item.resource().is_some() && !item.had.nothing()) {
-            let name = item.name();
-            if !state.interest.seen && dialect == Dialect::Delta {
-                // It connects anew, and will say that it has them.
-                state.owed.insert(name.clone());
+        for name in names {
+            if !state.interest.covers(&name) {
+                if connects_anew && !state.interest.seen {
+                    // It will say that it has them.
+                    state.owed.insert(name);
+                }
+            } else if let Some(refused) = state.refused.remove(&name) {
+                let Refused { last_good, doubtful, .. } = refused;
+                state.ready.insert(name, Pending { doubtful, ..Pending::forced(last_good) });
+            } else {
+                let has = state.has(&name, Some(base));
+                let pending = state.take_pending(&name).unwrap_or_else(|| Pending::new(has));
+                state.ready.insert(name, Pending { forced: true, ..pending });
             }
-            if !state.interest.covers(name)
-                || base.get(&state.key(name)).is_none()
-                || state.refused.contains_key(name)
-            {
-                continue;
-            }
-            let has = state.has(name, Some(base));
-            let mut pending = state.held.remove(name).unwrap_or_else(|| Pending::new(has));
-            pending.forced = true;
-            state.ready.entry(name.clone()).or_insert(pending).forced = true;
         }
     }
 

@@ -88,12 +88,23 @@ pub(super) enum Said {
     Gone(ResourceName),
 }
 
+impl Said {
+    pub(super) fn into_resource(self) -> Option<Arc<Resource>> {
+        match self {
+            Self::Resource(resource) => Some(resource),
+            Self::Gone(_) => None,
+        }
+    }
+}
+
 /// One name in a response.
 #[derive(Debug)]
 pub(super) struct Item {
     pub(super) said: Said,
     /// What the proxy had before.
     pub(super) had: Has,
+    /// Whether that is in doubt: it may have applied parts of what it refused.
+    pub(super) doubtful: bool,
 }
 
 impl Item {
@@ -139,6 +150,19 @@ impl Record {
 
     pub(super) fn items(&self) -> &[Item] {
         &self.items
+    }
+
+    /// Takes in the items of a refused response that this one repeats.
+    pub(super) fn absorb(&mut self, refused: Self) {
+        let mut items = std::mem::take(&mut self.items).into_vec();
+        for item in refused.into_items() {
+            match items.iter_mut().find(|own| own.name() == item.name()) {
+                Some(own) => (own.had, own.doubtful) = (item.had, true),
+                None => items.push(Item { doubtful: true, ..item }),
+            }
+        }
+        items.sort_unstable_by(|one, other| one.name().cmp(other.name()));
+        self.items = items.into();
     }
 
     pub(super) fn into_items(self) -> Vec<Item> {

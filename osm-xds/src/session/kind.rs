@@ -22,25 +22,32 @@ pub(super) struct Pending {
     /// An earlier target that was held: it may be sent where the newest can't
     /// be yet, so that steady change does not starve a proxy.
     pub(super) pinned: Option<Arc<Resource>>,
-    /// Whether to send it even if the proxy has it.
+    /// Whether the proxy waits for an answer, even if it has it.
     pub(super) forced: bool,
+    /// Whether `has` is in doubt: the proxy may have applied parts of what it refused.
+    pub(super) doubtful: bool,
     /// Whether it may share no response: one of several that were refused together.
     pub(super) alone: bool,
 }
 
 impl Pending {
     pub(super) fn new(has: Has) -> Self {
-        Self { has, pinned: None, forced: false, alone: false }
+        Self { has, pinned: None, forced: false, doubtful: false, alone: false }
     }
 
     pub(super) fn forced(has: Has) -> Self {
         Self { forced: true, ..Self::new(has) }
     }
 
-    /// Something that was refused together with others: it is sent again in any
+    /// Something that was refused together with others: it is said again in any
     /// case, since the proxy may or may not have it, and by itself.
     pub(super) fn again(has: Has) -> Self {
-        Self { forced: true, alone: true, ..Self::new(has) }
+        Self { doubtful: true, alone: true, ..Self::new(has) }
+    }
+
+    /// Whether to say it even if the proxy seems to have it.
+    pub(super) fn must_be_said(&self) -> bool {
+        self.forced || self.doubtful
     }
 }
 
@@ -50,6 +57,8 @@ pub(super) struct Refused {
     pub(super) resource: Arc<Resource>,
     /// What the proxy still has.
     pub(super) last_good: Has,
+    /// Whether that is in doubt.
+    pub(super) doubtful: bool,
     pub(super) nack: Arc<Nack>,
 }
 

@@ -129,15 +129,12 @@ impl Core {
         self.resumed.is_some() && !USERS.iter().all(|kind| self.kind(*kind).interest.seen)
     }
 
-    /// Whether clusters and listeners have nothing to send or to wait for, so
-    /// that no resource that is gone can still be in use.
-    pub(super) fn users_are_quiet(&self) -> bool {
-        let are_quiet = [ResourceKind::Cluster, ResourceKind::Listener].into_iter().all(|kind| {
-            let state = self.kind(kind);
-            let idle = state.ready.is_empty() && state.held.is_empty() && state.sweep.is_none();
-            idle && state.in_flight.iter().all(|record| record.expired)
-        });
-        are_quiet && !self.users_are_unknown()
+    /// Whether nothing of this kind is left to send or to wait for, so that what
+    /// its resources used, and use no longer, can go.
+    pub(super) fn is_settled(&self, kind: ResourceKind) -> bool {
+        let state = self.kind(kind);
+        let idle = state.ready.is_empty() && state.held.is_empty() && state.sweep.is_none();
+        idle && state.in_flight.iter().all(|record| record.expired) && !self.users_are_unknown()
     }
 
     /// Whether a whole response of this kind may replace what the proxy has from

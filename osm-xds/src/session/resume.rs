@@ -2,7 +2,8 @@
 //!
 //! An incremental proxy tells the version of each resource that it has, and is
 //! sent what differs. One that speaks state of the world tells one version for
-//! each kind: either it has everything, or it is sent everything.
+//! all clusters and one for all listeners: either it has everything, or it is
+//! sent everything.
 
 use std::collections::BTreeMap;
 
@@ -32,10 +33,14 @@ impl Core {
     }
 
     /// Takes note of the version that a state-of-the-world proxy reports in the
-    /// first request of a kind.
+    /// first request of a kind. Where it asks for names the version says nothing:
+    /// Envoy keeps it when it lets go of the resources themselves.
     pub(super) fn remember_version(&mut self, kind: ResourceKind, version: &str) {
-        if !version.is_empty() {
-            self.resumed.get_or_insert_default();
+        if version.is_empty() {
+            return;
+        }
+        self.resumed.get_or_insert_default();
+        if kind.has_wildcard() {
             self.kind_mut(kind).reported = Some(version.into());
         }
     }
@@ -86,12 +91,11 @@ impl Core {
     /// it reports is that of everything. Does nothing until there is a view.
     pub(super) fn settle_version(&mut self, kind: ResourceKind) {
         let Some(base) = self.base().cloned() else { return };
-        let is_whole = self.is_whole(kind);
         let state = self.kind_mut(kind);
         let Some(reported) = state.reported.take() else { return };
         let (digest, delivered) = digest_of(&base, kind, &state.interest);
         if *reported != version_text(digest) {
-            state.earlier = is_whole.then(Bound::default);
+            state.earlier = Some(Bound::default());
             return;
         }
         state.ready.clear();

@@ -59,13 +59,11 @@ impl SotwSession {
 
         let state = self.core.kind_mut(kind);
         let is_first = !std::mem::replace(&mut state.interest.seen, true);
-        // The nonce of a first request is that of an earlier stream. Later on,
-        // one who has not read the newest response yet will say what it asks
-        // for again when it has.
-        let is_stale = !is_first && Nonce::parse(&request.response_nonce) != state.last_nonce;
-        if is_stale {
-            return Ok(received);
-        }
+        // The names count whatever the nonce: requests come in order, and each says
+        // all that is asked for at that time. A proxy that lets go of a name and
+        // asks for it again before it has read the newest response would not be
+        // told of it otherwise.
+        let is_newest = Nonce::parse(&request.response_nonce) == state.last_nonce;
         let is_answer = received.acknowledged.is_some() || received.nack.is_some();
         let changed = self.ask(kind, &asked);
         if is_first {
@@ -76,7 +74,7 @@ impl SotwSession {
             self.core.release_held(false);
             self.core.note_sync();
         } else if !is_answer {
-            self.repeat(kind, &asked.names);
+            self.repeat(kind, &asked.names, is_newest);
         }
         Ok(received)
     }
@@ -114,20 +112,21 @@ impl SotwSession {
 
     /// Answers a proxy that asks again for what it asked for before. Envoy does
     /// so for the endpoints of clusters that it warms anew: those are told again
-    /// if there are any, else everything. Clusters and listeners are never asked
-    /// for in this way.
-    fn repeat(&mut self, kind: ResourceKind, names: &[String]) {
-        if kind.has_wildcard() {
-            return;
-        }
+    /// if there are any, else everything, unless the request was on its way when
+    /// the newest response was. Clusters and listeners are never asked for in
+    /// this way.
+    fn repeat(&mut self, kind: ResourceKind, names: &[String], is_newest: bool) {
         let mut again = names.to_vec();
         if kind == ResourceKind::Endpoints {
-            let warming = self.core.unacknowledged(ResourceKind::Cluster);
-            if names.iter().any(|name| warming.contains(name.as_str())) {
-                again.retain(|name| warming.contains(name.as_str()));
-            }
+            let warming = self.core.warming();
+            again.retain(|name| warming.contains(name.as_str()));
         }
-        self.core.subscribe(kind, &again);
+        if is_newest && again.is_empty() {
+            again = names.to_vec();
+        }
+        if !kind.has_wildcard() && (is_newest || kind == ResourceKind::Endpoints) {
+            self.core.subscribe(kind, &again);
+        }
     }
 
     /// Delivers this view from now on. Costs what changed.

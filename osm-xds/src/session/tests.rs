@@ -1,0 +1,9 @@
+//! Tests of sessions: transcripts, and random streams of a modelled Envoy.
+
+mod bounds;
+mod order;
+mod random;
+mod refuse;
+mod resume;
+mod sotw;
+mod subscribe;

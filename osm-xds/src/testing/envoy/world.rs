@@ -1,0 +1,118 @@
+//! What the model's resources mean to each other.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::References;
+use crate::resource::ResourceKind;
+
+/// Clusters, listeners and routes in force.
+#[derive(Default)]
+pub(super) struct World {
+    /// Clusters that can be used, by name.
+    active: BTreeMap<String, References>,
+    /// Clusters that are to replace those, or are new.
+    pub(super) warming: BTreeMap<String, Warming>,
+    listeners: BTreeMap<String, References>,
+    routes: BTreeMap<String, References>,
+    secrets: BTreeSet<String>,
+    pub(super) violations: Vec<String>,
+}
+
+pub(super) struct Warming {
+    found: References,
+    lacks_endpoints: bool,
+    /// Whether it becomes active without what it lacks.
+    gave_up: bool,
+}
+
+impl World {
+    pub(super) fn apply(&mut self, kind: ResourceKind, name: &str, found: References, is_new: bool) {
+        match kind {
+            ResourceKind::Cluster if is_new => {
+                let lacks_endpoints = found.endpoints.is_some();
+                self.warming.insert(name.to_owned(), Warming { found, lacks_endpoints, gave_up: false });
+            }
+            ResourceKind::Cluster => {}
+            ResourceKind::Endpoints => self.endpoints_came(name),
+            ResourceKind::Secret => drop(self.secrets.insert(name.to_owned())),
+            ResourceKind::Listener => {
+                self.check(kind, name, &found);
+                self.listeners.insert(name.to_owned(), found);
+            }
+            ResourceKind::Route => {
+                self.check(kind, name, &found);
+                self.routes.insert(name.to_owned(), found);
+            }
+        }
+    }
+
+    pub(super) fn remove(&mut self, kind: ResourceKind, name: &str) {
+        match kind {
+            ResourceKind::Cluster => {
+                let users = self.listeners.iter().chain(&self.routes);
+                let users = users.filter(|(_, found)| found.clusters.contains(name));
+                let broken: Vec<_> =
+                    users.map(|(user, _)| format!("cluster {name} went while {user} uses it")).collect();
+                self.violations.extend(broken);
+                self.active.remove(name);
+                self.warming.remove(name);
+            }
+            // It is told that there are none, which is an answer.
+            ResourceKind::Endpoints => self.endpoints_came(name),
+            ResourceKind::Secret => drop(self.secrets.remove(name)),
+            ResourceKind::Listener => drop(self.listeners.remove(name)),
+            ResourceKind::Route => drop(self.routes.remove(name)),
+        }
+    }
+
+    /// Lets clusters that lack nothing become active.
+    pub(super) fn warm_up(&mut self) {
+        let warm = |warming: &Warming, secrets: &BTreeSet<String>| {
+            warming.gave_up || (!warming.lacks_endpoints && warming.found.secrets.is_subset(secrets))
+        };
+        let names: Vec<_> = self.warming.keys().cloned().collect();
+        for name in names {
+            if self.warming.get(&name).is_some_and(|warming| warm(warming, &self.secrets))
+                && let Some(warming) = self.warming.remove(&name)
+            {
+                self.active.insert(name, warming.found);
+            }
+        }
+        // What is no longer referred to is forgotten with its subscription.
+        let (secrets, routes) = (self.wanted(ResourceKind::Secret), self.wanted(ResourceKind::Route));
+        self.secrets.retain(|name| secrets.contains(name));
+        self.routes.retain(|name, _| routes.contains(name));
+    }
+
+    pub(super) fn stop_waiting(&mut self) {
+        self.warming.values_mut().for_each(|warming| warming.gave_up = true);
+    }
+
+    /// The names of a kind that something refers to.
+    pub(super) fn wanted(&self, kind: ResourceKind) -> BTreeSet<String> {
+        let clusters = self.active.values().chain(self.warming.values().map(|warming| &warming.found));
+        let listeners = self.listeners.values();
+        match kind {
+            ResourceKind::Endpoints => clusters.filter_map(|found| found.endpoints.clone()).collect(),
+            ResourceKind::Secret => {
+                clusters.chain(listeners).flat_map(|found| found.secrets.iter().cloned()).collect()
+            }
+            ResourceKind::Route => listeners.flat_map(|found| found.routes.iter().cloned()).collect(),
+            ResourceKind::Cluster | ResourceKind::Listener => BTreeSet::new(),
+        }
+    }
+
+    pub(super) fn endpoints_came(&mut self, name: &str) {
+        for warming in self.warming.values_mut() {
+            if warming.found.endpoints.as_deref() == Some(name) {
+                warming.lacks_endpoints = false;
+            }
+        }
+    }
+
+    fn check(&mut self, kind: ResourceKind, name: &str, found: &References) {
+        for cluster in found.clusters.iter().filter(|cluster| !self.active.contains_key(*cluster)) {
+            self.violations.push(format!("{kind} {name} came before its cluster {cluster} was active"));
+        }
+    }
+}
