@@ -45,8 +45,8 @@ pub struct Settings {
     pub name: String,
     /// The folder of the state folders.
     pub state: PathBuf,
-    /// The file or folder of manifests.
-    pub manifests: PathBuf,
+    /// The files and folders of manifests.
+    pub manifests: Vec<PathBuf>,
     /// The name of the mesh, as namespaces are labelled with it.
     pub mesh_name: String,
     /// Envoy.

@@ -1,6 +1,9 @@
 //! The control plane of a mesh on this machine: the one of `osm-controller`, in
 //! this process, with what it is told kept so that another can take its place.
 
+mod credentials;
+mod driver;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -9,29 +12,23 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
-use osm_certs::certificate::Certified;
 use osm_certs::manager::CertificateManager;
-use osm_certs::provider::CertificateProvider;
-use osm_certs::subject::Subject;
 use osm_core::catalog::{Catalog, MeshCatalog};
 use osm_core::diagnostic::Diagnostic;
-use osm_core::identity::{ProxyId, ServiceIdentity, TrustDomain};
+use osm_core::identity::{ProxyId, TrustDomain};
 use osm_core::model::MeshObject;
 use osm_core::name::{ObjectRef, QualifiedName};
 use osm_core::source::{MemorySource, MemoryWriter, SourceEvent};
 use osm_xds::push::Publisher;
 use osm_xds::server::Registry;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
 
-use super::envoy::EnvoyFiles;
 use crate::controller::{ChangeReport, Controller, ControllerOptions};
+
+pub use driver::ControlDriver;
 
 /// How long a terminating pod waits until all proxies know that it goes.
 const LEAVE_BOUND: Duration = Duration::from_secs(3);
-/// How long to wait before a control plane that failed is started again.
-const TRY_AGAIN: Duration = Duration::from_secs(1);
-
 /// The control plane, and what it is told.
 pub struct Control {
     options: ControllerOptions,
@@ -97,7 +94,7 @@ impl Control {
             stopping: AtomicBool::new(false),
         };
         let controller = control.start_controller().await?;
-        Ok((control, ControlDriver { controller: Some(controller), commands }))
+        Ok((control, ControlDriver::new(controller, commands)))
     }
 
     async fn start_controller(&self) -> Result<Controller> {
@@ -197,87 +194,6 @@ impl Control {
         known && newest.is_some_and(|status| status.in_sync && status.session.synced_version.is_some())
     }
 
-    /// The certificate of a proxy itself, if there is one at present.
-    #[must_use]
-    pub fn proxy_certificate(&self, proxy: &ProxyId) -> Option<Arc<Certified>> {
-        self.serving()?.certificates.watch(&self.proxy_subject(proxy)).current()
-    }
-
-    /// The certificate of a workload, if there is one at present.
-    #[must_use]
-    pub fn workload_certificate(&self, identity: &ServiceIdentity) -> Option<Arc<Certified>> {
-        self.serving()?.certificates.watch(&self.workload_subject(identity)).current()
-    }
-
-    /// Has a certificate issued for a workload, whether it exists or not.
-    ///
-    /// # Errors
-    /// When there is no control plane, or it issues none in time.
-    pub async fn issue(&self, identity: &ServiceIdentity) -> Result<Arc<Certified>> {
-        const BOUND: Duration = Duration::from_secs(5);
-        let serving =
-            self.serving().ok_or_else(|| anyhow!("the control plane is being restarted; try again"))?;
-        let mut watch = serving.certificates.watch(&self.workload_subject(identity));
-        let issued = tokio::time::timeout(BOUND, watch.ready()).await;
-        issued.context("no certificate is issued in time")?.context("no certificate is issued")
-    }
-
-    fn proxy_subject(&self, proxy: &ProxyId) -> Subject {
-        Subject::Proxy { trust_domain: self.trust_domain().clone(), proxy: proxy.clone() }
-    }
-
-    fn workload_subject(&self, identity: &ServiceIdentity) -> Subject {
-        Subject::Workload(identity.principal(self.trust_domain()))
-    }
-
-    /// Writes a proxy's credentials once, as soon as there are any.
-    ///
-    /// # Errors
-    /// When they can't be written.
-    pub async fn write_credentials(&self, proxy: &ProxyId, files: &EnvoyFiles) -> Result<()> {
-        let mut serving = self.watch();
-        loop {
-            let now = serving.borrow_and_update().clone();
-            if let Some(now) = now {
-                let mut certificate = now.certificates.watch(&self.proxy_subject(proxy));
-                let mut trust = now.certificates.trust();
-                // A control plane that ends before it issued any is followed by another.
-                if let (Ok(certified), Ok(bundle)) = (certificate.ready().await, trust.ready().await) {
-                    files.write_trust(bundle.pem())?;
-                    return files.write_certificate(certified.chain().pem(), certified.key().pem());
-                }
-            }
-            serving.changed().await.context("the control plane ended")?;
-        }
-    }
-
-    /// Writes a proxy's credentials each time they change. Returns why it can't.
-    pub async fn keep_credentials(&self, proxy: &ProxyId, files: &EnvoyFiles) -> anyhow::Error {
-        let mut serving = self.watch();
-        loop {
-            let now = serving.borrow_and_update().clone();
-            let kept = async {
-                match now {
-                    Some(now) => follow_credentials(&now, &self.proxy_subject(proxy), files).await,
-                    None => Ok(()),
-                }
-            };
-            tokio::select! {
-                biased;
-                changed = serving.changed() => if changed.is_err() {
-                    return anyhow!("the control plane ended");
-                },
-                kept = kept => match kept {
-                    Err(error) => return error,
-                    // That control plane issues no more; another will follow.
-                    Ok(()) => if serving.changed().await.is_err() {
-                        return anyhow!("the control plane ended");
-                    },
-                },
-            }
-        }
-    }
-
     /// Waits until no proxy sends a pod anything any more, within a bound. The
     /// control plane must have been told before that it is not ready.
     pub async fn until_left(&self, pod: &QualifiedName) {
@@ -342,24 +258,6 @@ impl Control {
     }
 }
 
-async fn follow_credentials(serving: &Serving, subject: &Subject, files: &EnvoyFiles) -> Result<()> {
-    let mut certificate = serving.certificates.watch(subject);
-    let mut trust = serving.certificates.trust();
-    loop {
-        if let (Some(certified), Some(bundle)) = (certificate.current(), trust.current()) {
-            files.write_trust(bundle.pem())?;
-            files.write_certificate(certified.chain().pem(), certified.key().pem())?;
-        }
-        let ended = tokio::select! {
-            changed = certificate.changed() => changed.is_err(),
-            changed = trust.changed() => changed.is_err(),
-        };
-        if ended {
-            return Ok(());
-        }
-    }
-}
-
 impl Serving {
     /// The reports of changes from here on.
     #[must_use]
@@ -373,68 +271,6 @@ impl Serving {
         let mut publications = self.publisher.publications();
         if publications.wait_for(|publication| publication.snapshot >= snapshot).await.is_ok() {
             self.registry.converged().await;
-        }
-    }
-}
-
-/// Runs a control plane, and another one when it fails or is told to.
-pub struct ControlDriver {
-    controller: Option<Controller>,
-    commands: mpsc::Receiver<Command>,
-}
-
-impl ControlDriver {
-    /// Goes on in a task until the control plane is shut down.
-    pub fn spawn(self, context: Arc<super::context::Context>) -> JoinHandle<()> {
-        tokio::spawn(self.drive(context))
-    }
-
-    async fn drive(mut self, context: Arc<super::context::Context>) {
-        let control = &context.control;
-        loop {
-            let command = match &mut self.controller {
-                Some(controller) => tokio::select! {
-                    command = self.commands.recv() => command,
-                    failed = controller.failed() => {
-                        tracing::error!(error = %failed, "control plane fails and is started again");
-                        self.end(control).await;
-                        continue;
-                    }
-                },
-                None => {
-                    match control.start_controller().await {
-                        Ok(controller) => self.controller = Some(controller),
-                        Err(error) => {
-                            tracing::error!(error = format!("{error:#}"), "control plane does not start");
-                            tokio::time::sleep(TRY_AGAIN).await;
-                        }
-                    }
-                    continue;
-                }
-            };
-            match command {
-                Some(Command::Restart(stay_down, done)) => {
-                    self.end(control).await;
-                    tokio::time::sleep(stay_down).await;
-                    let started = control.start_controller().await;
-                    control.restarts.fetch_add(1, Ordering::Relaxed);
-                    // Whoever asked may have gone.
-                    drop(done.send(started.map(|controller| self.controller = Some(controller))));
-                }
-                Some(Command::Shutdown(done)) => {
-                    self.end(control).await;
-                    done.send(()).ok();
-                    return;
-                }
-                None => return,
-            }
-        }
-    }
-
-    async fn end(&mut self, control: &Control) {
-        control.serving.send_replace(None);
-        if let Some(controller) = self.controller.take() {
-            controller.shutdown().await;
         }
     }
 }

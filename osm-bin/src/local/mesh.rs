@@ -5,6 +5,7 @@
 //! ([`super::init`]). What is to run is decided by [`super::plan`].
 
 mod changes;
+mod sources;
 
 pub(super) use changes::finding;
 
@@ -17,7 +18,7 @@ use arc_swap::ArcSwap;
 use osm_core::identity::ProxyUuid;
 use osm_core::name::QualifiedName;
 use osm_core::snapshot::MeshOptions;
-use osm_k8s::{FileSource, ManifestWatch, Manifests};
+use osm_k8s::Manifests;
 use osm_xds::server::ServerOptions;
 use tokio_util::sync::CancellationToken;
 
@@ -33,6 +34,7 @@ use super::pod::PodHandle;
 use super::server;
 use super::state::StateFolder;
 use crate::controller::{Authority, ControllerOptions, server_names};
+use sources::Sources;
 
 /// Where proxies connect to, and where metrics are: on the node's address.
 const XDS_PORT: u16 = 15128;
@@ -78,12 +80,12 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<()> {
     let state = StateFolder::new(&settings.state, &settings.name)?;
     context::cover_run_folder()?;
     let network = Network::set_up(&settings.tools).await?;
-    let mut watch = FileSource::new(&settings.manifests).watch();
+    let mut watch = Sources::new(&settings.manifests);
     let book = state.load_addresses()?;
     let options = PlanOptions { mesh_name: settings.mesh_name.clone() };
     let mut mesh = Planner { options, book };
     let manifests = tokio::select! {
-        manifests = first_complete(&mut watch) => manifests,
+        manifests = watch.next() => manifests,
         () = stop.cancelled() => return Ok(()),
     };
     let plan = mesh.plan(&manifests, &state);
@@ -140,15 +142,6 @@ fn controller_options(settings: &Settings, state: &StateFolder) -> ControllerOpt
     }
 }
 
-async fn first_complete(watch: &mut ManifestWatch) -> Arc<Manifests> {
-    loop {
-        let manifests = watch.next().await;
-        if manifests.is_complete {
-            return manifests;
-        }
-    }
-}
-
 /// Makes plans, and keeps the addresses that they give out.
 struct Planner {
     options: PlanOptions,
@@ -186,7 +179,7 @@ struct Mesh {
 }
 
 impl Mesh {
-    async fn run(mut self, mut watch: ManifestWatch) {
+    async fn run(mut self, mut watch: Sources) {
         let mut statuses = self.shared.context.board.watch();
         let stop = self.shared.stop.clone();
         self.start_and_end_pods(&Plan::default(), &Arc::clone(&self.shared.context.plan.load_full()));

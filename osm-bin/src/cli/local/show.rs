@@ -21,8 +21,9 @@ pub(super) fn status(status: &Status) -> String {
         (true, 0) => format!("{} proxies connected, all up to date", control_plane.proxies),
         (true, behind) => format!("{} proxies connected, {behind} behind", control_plane.proxies),
     };
+    let paths: Vec<String> = manifests.iter().map(|path| path.display().to_string()).collect();
     let mut parts = vec![
-        format!("mesh {name}: {phase} for {} from {}", seconds(*running_ms), manifests.display()),
+        format!("mesh {name}: {phase} for {} from {}", seconds(*running_ms), paths.join(", ")),
         format!("{policy}; {behind}; snapshot {}", control_plane.snapshot),
         String::new(),
         pod_table(pods),

@@ -28,9 +28,9 @@ const STOP_BOUND: Duration = Duration::from_secs(20);
 /// Which mesh to run, and with what.
 #[derive(Debug, Clone, Args)]
 pub struct UpArgs {
-    /// The file or folder of manifests
-    #[arg(short = 'f', long = "files", value_name = "PATH")]
-    pub manifests: PathBuf,
+    /// A file or folder of manifests; may be repeated
+    #[arg(short = 'f', long = "files", value_name = "PATH", required = true)]
+    pub manifests: Vec<PathBuf>,
     /// The Envoy to run [default: $OSM_ENVOY, `envoy` on the path, the one that `cargo xtask envoy` fetched]
     #[arg(long, value_name = "FILE")]
     pub envoy: Option<PathBuf>,
@@ -56,9 +56,12 @@ impl UpArgs {
         let tools = Tools::find(&system)?;
         let envoy = find_envoy(self.envoy.as_deref(), &system)?;
         search_path.extend(system);
-        ensure!(self.manifests.exists(), "-f {}: there is no such file or folder", self.manifests.display());
-        let manifests = std::path::absolute(&self.manifests).context("-f")?;
-        for path in [&manifests, &envoy, &own] {
+        for path in &self.manifests {
+            ensure!(path.exists(), "-f {}: there is no such file or folder", path.display());
+        }
+        let manifests = self.manifests.iter().map(std::path::absolute).collect::<Result<Vec<_>, _>>();
+        let manifests = manifests.context("-f")?;
+        for path in manifests.iter().chain([&envoy, &own]) {
             let hidden = path.canonicalize().is_ok_and(|path| path.starts_with("/run"));
             ensure!(
                 !hidden,

@@ -1,3 +1,5 @@
+//! Plans of manifests: what runs, what is told, and what is named.
+
 use osm_core::model::MeshObject;
 
 use super::testing::{only_pod, plan_of, plan_with};
