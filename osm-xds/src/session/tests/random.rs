@@ -105,11 +105,10 @@ enum Session {
 
 impl Session {
     fn new(dialect: Dialect) -> Self {
-        let mut options = SessionOptions::default();
         // Small, so that responses are split and wait for each other. State of the
         // world cannot say that endpoints are gone: what Envoy waits for in vain
         // must not keep the next response away.
-        options.response_bytes = 200;
+        let mut options = SessionOptions { response_bytes: 200, ..SessionOptions::default() };
         if dialect == Dialect::Delta {
             options.max_outstanding = 4;
         }
