@@ -1,8 +1,9 @@
-//! Invariants of generation: it needs nothing but the representation (I4), it
-//! decides nothing (I6), and what it makes says who made it (I16). For each a
-//! planted violation shows that the test would find one.
+//! Invariants of generation: it needs nothing but the representation (I4), what
+//! a proxy sees at one time comes from one snapshot (I5), it decides nothing
+//! (I6), and what it makes says who made it (I16). For each a planted violation
+//! shows that the test would find one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,12 +12,15 @@ use osm_core::ir::{Access, InboundAccess, ProxyIr};
 use osm_core::model::{MeshConfig, MeshObject, Namespace};
 use osm_core::name::ObjectRef;
 use osm_core::policy;
-use osm_core::snapshot::MeshOptions;
+use osm_core::snapshot::{MeshOptions, MeshSnapshot, SnapshotBuilder};
+use osm_core::source::SourceEvent;
 use osm_core::testing::proxies;
 use osm_e2e::pem::Pem;
 use osm_e2e::{meshes, provenance, reading};
 use osm_xds::generate;
-use osm_xds::resource::Resource;
+use osm_xds::push::{Engine, SubscriptionId};
+use osm_xds::resource::{Resource, ResourceKey, ResourceKind, Version};
+use osm_xds::view::{View, ViewSender, ViewWatch};
 
 /// Random meshes that are looked at.
 const MESHES: usize = 80;
@@ -104,6 +108,93 @@ fn i4_meshes_that_lead_to_equal_decisions_lead_to_equal_resources() {
         }
     }
     assert!(equal > 100, "only {equal} proxies");
+}
+
+/// What a proxy has, but for secrets, which are not of the mesh.
+type Contents = BTreeMap<ResourceKey, Version>;
+
+fn contents(view: &View) -> Contents {
+    let kinds = ResourceKind::ALL.into_iter().filter(|kind| *kind != ResourceKind::Secret);
+    let resources = kinds.flat_map(|kind| view.iter(kind));
+    resources.map(|resource| (resource.key.clone(), resource.version)).collect()
+}
+
+/// What each proxy has according to one snapshot alone.
+fn of_one_snapshot(snapshot: &MeshSnapshot) -> Vec<Option<Contents>> {
+    let compiled = |proxy| policy::compile(snapshot, &proxy).ok();
+    let contents = |ir: &ProxyIr| {
+        generate::proxy(ir).into_iter().map(|resource| (resource.key.clone(), resource.version)).collect()
+    };
+    proxies().into_iter().map(|proxy| compiled(proxy).map(|compiled| contents(&compiled.ir))).collect()
+}
+
+/// A mesh that turns into another one, a few facts at a time: the views that
+/// proxies had after each step, and what the snapshot of that step makes.
+fn steps() -> Vec<(Vec<Option<Contents>>, Vec<Option<Contents>>)> {
+    let mut meshes = meshes::random(2).into_iter();
+    let (first, second) = (meshes.next().expect("a mesh"), meshes.next().expect("another"));
+    let mut builder = SnapshotBuilder::new(MeshOptions::default());
+    let told = first.into_iter().map(SourceEvent::apply);
+    let all = [SourceEvent::Reset].into_iter().chain(told).chain([SourceEvent::Ready]);
+    all.for_each(|event| builder.apply(event));
+    builder.build();
+    let mut engine = Engine::new(Arc::clone(builder.current()));
+    engine.on_trust("a root");
+    let mut watches: Vec<ViewWatch> = Vec::new();
+    for (number, proxy) in proxies().into_iter().enumerate() {
+        let sender = ViewSender::new(None);
+        watches.push(sender.watch());
+        engine.subscribe(SubscriptionId::new(number as u64), proxy, sender);
+    }
+    let mut steps = Vec::new();
+    for facts in second.chunks(3) {
+        facts.iter().for_each(|fact| builder.apply(SourceEvent::apply(fact.clone())));
+        let Some((snapshot, change)) = builder.build() else { continue };
+        engine.on_snapshot(Arc::clone(&snapshot), &change);
+        let views = watches.iter().map(|watch| watch.current().map(|view| contents(&view))).collect();
+        steps.push((views, of_one_snapshot(&snapshot)));
+    }
+    steps
+}
+
+#[test]
+fn i5_what_a_proxy_sees_at_one_time_comes_from_one_snapshot() {
+    let mut looked_at = 0;
+    for (views, alone) in steps() {
+        for (view, alone) in views.into_iter().zip(alone) {
+            // A proxy that is not known any more keeps what it had.
+            let Some(alone) = alone else { continue };
+            assert_eq!(view, Some(alone));
+            looked_at += 1;
+        }
+    }
+    assert!(looked_at > 100, "only {looked_at} views");
+}
+
+#[test]
+fn i5_a_planted_mixture_of_two_snapshots_is_found() {
+    let steps = steps();
+    let mut planted = 0;
+    for pair in steps.windows(2) {
+        for (index, (old, new)) in pair[0].1.iter().zip(&pair[1].1).enumerate() {
+            let (Some(old), Some(new)) = (old, new) else { continue };
+            let of = |contents: &Contents, wanted: bool| -> Contents {
+                let is_cluster = |key: &ResourceKey| key.kind == ResourceKind::Cluster;
+                contents
+                    .iter()
+                    .filter(|(key, _)| is_cluster(key) == wanted)
+                    .map(|(k, v)| (k.clone(), *v))
+                    .collect()
+            };
+            if of(old, true) == of(new, true) || of(old, false) == of(new, false) {
+                continue;
+            }
+            let mixed: Contents = of(old, true).into_iter().chain(of(new, false)).collect();
+            assert!(steps.iter().all(|(_, alone)| alone[index].as_ref() != Some(&mixed)));
+            planted += 1;
+        }
+    }
+    assert!(planted > 5, "planted {planted} times");
 }
 
 #[test]
