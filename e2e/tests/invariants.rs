@@ -119,8 +119,11 @@ fn contents(view: &View) -> Contents {
     resources.map(|resource| (resource.key.clone(), resource.version)).collect()
 }
 
+/// What each proxy has; `None` for one that is not known.
+type OfProxies = Vec<Option<Contents>>;
+
 /// What each proxy has according to one snapshot alone.
-fn of_one_snapshot(snapshot: &MeshSnapshot) -> Vec<Option<Contents>> {
+fn of_one_snapshot(snapshot: &MeshSnapshot) -> OfProxies {
     let compiled = |proxy| policy::compile(snapshot, &proxy).ok();
     let contents = |ir: &ProxyIr| {
         generate::proxy(ir).into_iter().map(|resource| (resource.key.clone(), resource.version)).collect()
@@ -130,7 +133,7 @@ fn of_one_snapshot(snapshot: &MeshSnapshot) -> Vec<Option<Contents>> {
 
 /// A mesh that turns into another one, a few facts at a time: the views that
 /// proxies had after each step, and what the snapshot of that step makes.
-fn steps() -> Vec<(Vec<Option<Contents>>, Vec<Option<Contents>>)> {
+fn steps() -> Vec<(OfProxies, OfProxies)> {
     let mut meshes = meshes::random(2).into_iter();
     let (first, second) = (meshes.next().expect("a mesh"), meshes.next().expect("another"));
     let mut builder = SnapshotBuilder::new(MeshOptions::default());
