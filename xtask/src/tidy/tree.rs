@@ -61,11 +61,12 @@ impl Tree {
     #[must_use]
     pub fn with(&self, path: &str, text: &str) -> Self {
         let mut tree = self.clone();
-        tree.texts.insert(path.to_owned(), text.to_owned());
+        let was_there = tree.texts.insert(path.to_owned(), text.to_owned()).is_some();
         if path.ends_with(".rs") {
             tree.sources.insert(path.to_owned(), Arc::new(Source::new(path, text)));
         }
-        tree.marked()
+        // Which files are tests is a walk through all of them, and changes with what declares modules.
+        if was_there || text.contains("mod ") { tree.marked() } else { tree }
     }
 
     fn marked(mut self) -> Self {
