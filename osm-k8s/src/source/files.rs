@@ -6,6 +6,7 @@
 //! what a change means is pure, in `store` and `diff`.
 
 mod diff;
+mod memory;
 mod reports;
 mod scan;
 mod store;
@@ -23,10 +24,12 @@ use crate::manifest::{Conversion, Manifest, ManifestRef};
 
 pub use scan::{MAX_FILES, MAX_FOLDER_DEPTH};
 pub use store::{FileSet, FileText, ManifestStore};
-pub use watch::{ManifestWatch, POLL_INTERVAL, POLL_SETTLE_TIME, SETTLE_TIME, WRITE_GRACE};
+pub use watch::{
+    FULL_LOOK_INTERVAL, ManifestWatch, POLL_INTERVAL, POLL_SETTLE_TIME, SETTLE_TIME, WRITE_GRACE,
+};
 
 /// All manifests of a file or folder at one moment.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default)]
 pub struct Manifests {
     /// The objects by name; each once.
     pub entries: BTreeMap<ManifestRef, Arc<Entry>>,
@@ -36,6 +39,18 @@ pub struct Manifests {
     /// Whether the path could ever be read. Until then nothing is known, which
     /// is not the same as that there is nothing.
     pub is_complete: bool,
+}
+
+impl PartialEq for Manifests {
+    /// Costs little where entries are shared, as they are from one state to the next.
+    fn eq(&self, other: &Self) -> bool {
+        let Self { entries, diagnostics, is_complete } = self;
+        let same = |(one, other): (&Arc<Entry>, &Arc<Entry>)| Arc::ptr_eq(one, other) || one == other;
+        *is_complete == other.is_complete
+            && *diagnostics == other.diagnostics
+            && entries.keys().eq(other.entries.keys())
+            && entries.values().zip(other.entries.values()).all(same)
+    }
 }
 
 /// One manifest, where it stands, and what it says.
@@ -115,7 +130,7 @@ impl FileSource {
     /// Reads everything once, without waiting for files to settle. A path that
     /// can't be read is a diagnostic.
     pub async fn load_once(&self) -> Arc<Manifests> {
-        let files = scan::look(self.path.clone()).await;
+        let (files, _) = scan::look(self.path.clone(), memory::Memory::default()).await;
         let mut store = ManifestStore::default();
         store.update(&files)
     }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use osm_core::diagnostic::{Diagnostic, Location, Severity};
 
+use super::memory::Memory;
 use super::store::{FileSet, FileText};
 use crate::document::MAX_FILE_BYTES;
 
@@ -22,38 +23,46 @@ pub const MAX_FOLDER_DEPTH: usize = 16;
 /// How the names of manifests end.
 const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 
-/// Looks at a path without holding up the runtime.
-pub(super) async fn look(path: PathBuf) -> FileSet {
+/// Looks at a path without holding up the runtime. Files that look as they did
+/// when they were read last are not read again; the memory comes back for the
+/// next look.
+pub(super) async fn look(path: PathBuf, memory: Memory) -> (FileSet, Memory) {
     let name = shown(&path);
-    let task = tokio::task::spawn_blocking(move || scan(&path));
+    let task = tokio::task::spawn_blocking(move || {
+        let mut memory = memory;
+        let set = scan(&path, &mut memory);
+        (set, memory)
+    });
     task.await.unwrap_or_else(|error| {
         let mut set = FileSet::default();
         set.unreadable_folders.insert(name, error.to_string());
-        set
+        (set, Memory::default())
     })
 }
 
 /// Looks at a path.
-pub(super) fn scan(path: &Path) -> FileSet {
-    let mut scan = Scan { set: FileSet::default(), above: Vec::new(), bytes: 0, full: false };
+pub(super) fn scan(path: &Path, memory: &mut Memory) -> FileSet {
+    let mut scan = Scan { set: FileSet::default(), memory, above: Vec::new(), bytes: 0, full: false };
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => scan.folder(path, &metadata),
         Ok(metadata) => scan.file(path, &metadata),
         Err(error) => drop(scan.set.unreadable_folders.insert(shown(path), error.to_string())),
     }
     scan.set.is_root_readable = !scan.set.unreadable_folders.contains_key(&shown(path));
+    scan.memory.forget_others();
     scan.set
 }
 
-struct Scan {
+struct Scan<'a> {
     set: FileSet,
+    memory: &'a mut Memory,
     /// Device and inode of the folders that lead here.
     above: Vec<(u64, u64)>,
     bytes: usize,
     full: bool,
 }
 
-impl Scan {
+impl Scan<'_> {
     fn folder(&mut self, path: &Path, metadata: &fs::Metadata) {
         let identity = (metadata.dev(), metadata.ino());
         if self.above.contains(&identity) {
@@ -109,10 +118,10 @@ impl Scan {
                 "it is no regular file; it is ignored".to_owned(),
             );
         }
-        match read(path) {
+        match self.memory.recall_or(path, metadata, || read(path)) {
             Ok(bytes) => {
                 self.bytes += bytes.len();
-                self.set.files.insert(shown(path), FileText::Bytes(bytes.into()));
+                self.set.files.insert(shown(path), FileText::Bytes(bytes));
             }
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => self.unreadable(path, &error.to_string()),
@@ -170,8 +179,12 @@ mod tests {
         tempfile::tempdir().expect("a folder")
     }
 
+    fn scan_anew(path: &Path) -> FileSet {
+        scan(path, &mut Memory::default())
+    }
+
     fn found(folder: &tempfile::TempDir) -> Vec<String> {
-        let set = scan(folder.path());
+        let set = scan_anew(folder.path());
         let prefix = format!("{}/", folder.path().display());
         set.files
             .keys()
@@ -219,14 +232,14 @@ mod tests {
         write(&folder, "sub/a.yaml", "x");
         symlink("..", folder.path().join("sub/up")).expect("a link");
         assert_eq!(found(&folder), ["sub/a.yaml"]);
-        assert_eq!(scan(folder.path()).diagnostics[0].code, "link-loop");
+        assert_eq!(scan_anew(folder.path()).diagnostics[0].code, "link-loop");
     }
 
     #[test]
     fn what_is_no_file_is_named_and_not_opened() {
         let folder = folder();
         make_socket(&folder.path().join("pipe.yaml"));
-        let set = scan(folder.path());
+        let set = scan_anew(folder.path());
         assert!(set.files.is_empty());
         assert_eq!(set.diagnostics[0].code, "not-a-file");
     }
@@ -241,7 +254,7 @@ mod tests {
         let folder = folder();
         // Reading one's own memory from the start fails for every user.
         symlink("/proc/self/mem", folder.path().join("a.yaml")).expect("a link");
-        let set = scan(folder.path());
+        let set = scan_anew(folder.path());
         assert!(matches!(set.files.values().next(), Some(FileText::Unreadable(_))), "{set:?}");
     }
 
@@ -250,7 +263,7 @@ mod tests {
         let folder = folder();
         let file = fs::File::create(folder.path().join("a.yaml")).expect("a file");
         file.set_len(1 << 40).expect("a sparse file");
-        let set = scan(folder.path());
+        let set = scan_anew(folder.path());
         let Some(FileText::Bytes(bytes)) = set.files.values().next() else {
             panic!("{:?}", set.files.keys())
         };
@@ -260,7 +273,7 @@ mod tests {
     #[test]
     fn a_path_that_is_not_there_is_unreadable_and_not_empty() {
         let folder = folder();
-        let set = scan(&folder.path().join("missing"));
+        let set = scan_anew(&folder.path().join("missing"));
         assert_eq!(set.unreadable_folders.len(), 1);
     }
 
@@ -269,6 +282,6 @@ mod tests {
         let folder = folder();
         write(&folder, &format!("{}a.yaml", "d/".repeat(MAX_FOLDER_DEPTH)), "x");
         assert_eq!(found(&folder), Vec::<String>::new());
-        assert_eq!(scan(folder.path()).diagnostics[0].code, "folder-too-deep");
+        assert_eq!(scan_anew(folder.path()).diagnostics[0].code, "folder-too-deep");
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Manifests;
+use super::memory::Memory;
 use super::reports::Reports;
 use super::scan::look;
 use super::store::{FileSet, FileText, ManifestStore};
@@ -24,6 +25,9 @@ pub const POLL_SETTLE_TIME: Duration = Duration::from_millis(250);
 /// How long a file may be half written before it is taken as it is: one that
 /// became empty, and one that was written to and not closed.
 pub const WRITE_GRACE: Duration = Duration::from_secs(1);
+/// How often every file is read, whatever it looks like: some file systems do
+/// not tell that a file has changed in any way.
+pub const FULL_LOOK_INTERVAL: Duration = Duration::from_secs(60);
 /// How many looks a change may take to settle; what still changes then stays as
 /// it was, and is looked at again.
 const MAX_LOOKS: usize = 50;
@@ -44,6 +48,9 @@ pub struct ManifestWatch {
     told: Option<Arc<Manifests>>,
     look_again: bool,
     looks: u64,
+    /// What files were when they were read last, and when all were.
+    memory: Memory,
+    read_all_at: Option<Instant>,
     reports: Reports,
 }
 
@@ -59,6 +66,8 @@ impl ManifestWatch {
             told: None,
             look_again: true,
             looks: 0,
+            memory: Memory::default(),
+            read_all_at: None,
         }
     }
 
@@ -85,7 +94,8 @@ impl ManifestWatch {
         }
     }
 
-    /// How many times everything was read so far: what watching costs.
+    /// How many times everything was looked at so far: what watching costs. Only
+    /// files that look different from before are read.
     #[must_use]
     pub fn looks(&self) -> u64 {
         self.looks
@@ -93,7 +103,16 @@ impl ManifestWatch {
 
     async fn look(&mut self) -> FileSet {
         self.looks += 1;
-        look(self.path.clone()).await
+        let now = Instant::now();
+        let is_due = self.read_all_at.is_none_or(|last| now.duration_since(last) >= FULL_LOOK_INTERVAL);
+        if is_due {
+            self.memory = Memory::default();
+            self.read_all_at = Some(now);
+        }
+        // Without its memory a look that is cut short costs a full one, and nothing else.
+        let (set, memory) = look(self.path.clone(), std::mem::take(&mut self.memory)).await;
+        self.memory = memory;
+        set
     }
 
     /// Waits for a report, for the next poll, or until a half-written file
