@@ -44,16 +44,16 @@ async fn main() -> Result<()> {
     let authority = Arc::new(InProcessCa::ephemeral()?);
     let (certificates, renewing) = CertificateManager::new(authority, ManagerOptions::default());
     let (catalog, feeding) = Catalog::new(mesh);
-    let certificates = Arc::new(certificates);
-    let (publisher, pushing) = Publisher::new(Arc::new(catalog), certificates.clone());
+    let (publisher, pushing) = Publisher::new(Arc::new(catalog), Arc::new(certificates.clone()));
     let tls = TlsHandle::new();
     let me = Subject::control_plane(["control-plane.shop".parse()?]);
-    let certified = tls.clone().keep_current(certificates, me);
+    let certified = tls.clone().keep_current(Arc::new(certificates), me);
     let server =
         Server::new(ServerOptions::default(), Arc::new(publisher), authenticator, tls, Metrics::new());
+    let mut ctrl_c = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     println!("serving Envoys of the mesh on {}; Ctrl-C ends it", listener.local_addr()?);
-    let stop = async { tokio::signal::ctrl_c().await.unwrap_or_default() };
+    let stop = async { drop(ctrl_c.recv().await) };
     let work =
         async { tokio::join!(feeding.run(Box::new(source)), renewing.run(), pushing.run(), certified) };
     tokio::select! { served = server.serve(listener, stop) => Ok(served?), _ = work => Ok(()) }
