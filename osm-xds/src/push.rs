@@ -9,12 +9,14 @@
 //! What is decided and how it is written down is not here: the engine calls
 //! `osm_core::policy` and [`crate::generate`] and remembers what they said.
 
+mod audit;
 mod certificates;
 mod class;
 mod driver;
 mod engine;
 mod outbound;
 mod part;
+mod refusals;
 
 use std::fmt;
 use std::sync::Arc;

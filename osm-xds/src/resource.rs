@@ -116,7 +116,7 @@ impl Version {
     /// Reads the text form; `None` when it is not one of ours.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        if text.len() != 16 {
+        if text.len() != 16 || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
             return None;
         }
         u64::from_str_radix(text, 16).ok().map(Self)
@@ -159,7 +159,7 @@ impl fmt::Display for ResourceKey {
 }
 
 /// One resource, encoded once for all who see it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Resource {
     /// Its kind and name.
     pub key: ResourceKey,
@@ -182,5 +182,51 @@ impl Resource {
         needs.sort_unstable();
         needs.dedup();
         Self { key, version: Version::of(&body), body, needs: needs.into(), origins: origins.into() }
+    }
+}
+
+impl fmt::Debug for Resource {
+    /// Leaves the body out: it may be a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, version, body, needs, origins } = self;
+        f.debug_struct("Resource")
+            .field("key", key)
+            .field("version", version)
+            .field("body", &format_args!("{} bytes", body.len()))
+            .field("needs", needs)
+            .field("origins", origins)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn i11_debug_output_of_a_resource_shows_none_of_its_bytes() {
+        let key = ResourceKey::new(ResourceKind::Secret, ResourceName::new("service-cert"));
+        let body = Bytes::from_static(b"-----BEGIN PRIVATE KEY-----");
+        let resource = Resource::new(key, body, vec![], vec![]);
+        let text = format!("{resource:?}");
+        assert!(text.contains("service-cert") && text.contains("27 bytes"), "{text}");
+        assert!(!text.contains("PRIVATE") && !text.contains("45, 45"), "{text}");
+    }
+
+    #[test]
+    fn a_version_is_read_as_it_is_written_and_nothing_else_is() {
+        let version = Version::of(b"a");
+        assert_eq!(Version::parse(&version.to_string()), Some(version));
+        for text in ["", "1", "00000000000000000", "000000000000000g", "+00000000000000f"] {
+            assert_eq!(Version::parse(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn every_kind_has_a_type_of_its_own() {
+        for kind in ResourceKind::ALL {
+            assert_eq!(ResourceKind::from_type_url(kind.type_url()), Some(kind));
+        }
+        assert_eq!(ResourceKind::from_type_url("type.googleapis.com/envoy.service.runtime.v3.Runtime"), None);
     }
 }

@@ -1,5 +1,6 @@
 //! The task that feeds the engine: snapshots, trust, certificates, subscriptions.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
@@ -9,17 +10,22 @@ use osm_certs::certificate::{Certified, TrustBundle};
 use osm_certs::provider::{CertificateProvider, TrustWatch};
 use osm_certs::subject::Subject;
 use osm_core::catalog::{MeshCatalog, SnapshotWatch};
-use osm_core::identity::ServiceIdentity;
+use osm_core::identity::{ProxyId, ServiceIdentity};
 use osm_core::snapshot::{ChangeSet, MeshSnapshot};
 use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Interval, MissedTickBehavior, interval_at};
 
 use super::certificates::Certificates;
 use super::engine::Engine;
 use super::{Audits, Cause, Command, Publication, Publisher, Work};
+use crate::resource::ResourceKey;
 
 /// At most so many commands are taken in before their views are worked on.
 const COMMANDS: usize = 64;
+
+/// A proxy, and what is not as it should be in its view.
+type Audited = (ProxyId, BTreeSet<ResourceKey>);
 
 /// The part of a [`Publisher`] that does the work, for a task of the caller's.
 pub struct PublisherDriver {
@@ -33,6 +39,8 @@ pub struct PublisherDriver {
     commands: mpsc::UnboundedReceiver<Command>,
     published: watch::Sender<Publication>,
     audit_every: Option<Duration>,
+    /// The audit that runs.
+    audit: Option<JoinHandle<Audited>>,
     audits: watch::Sender<Audits>,
     /// The work that snapshots led to.
     mesh: Work,
@@ -67,6 +75,7 @@ impl Publisher {
             commands: received,
             published: sender,
             audit_every: None,
+            audit: None,
             audits: found,
             mesh: Work::default(),
         };
@@ -78,8 +87,8 @@ impl Publisher {
 impl PublisherDriver {
     /// Compares the views of one proxy after the other, one each time this has
     /// passed, with views made from scratch, and logs what differs. One
-    /// comparison costs as much as a first view in a mesh of this size, in which
-    /// time nothing else is published. Off unless asked for.
+    /// comparison costs a thread as much as a first view in a mesh of this size.
+    /// Off unless asked for.
     #[must_use]
     pub fn auditing(mut self, every: Duration) -> Self {
         self.audit_every = Some(every).filter(|every| !every.is_zero());
@@ -105,7 +114,11 @@ impl PublisherDriver {
                     _ => News::Commands(std::mem::take(&mut commands)),
                 },
                 () = tick(&mut audits) => {
-                    self.audit();
+                    self.begin_audit();
+                    continue;
+                }
+                (proxy, differing) = audited(&mut self.audit) => {
+                    self.on_audit(&proxy, &differing);
                     continue;
                 }
             };
@@ -173,16 +186,22 @@ impl PublisherDriver {
         proxies
     }
 
-    fn audit(&mut self) {
-        let Some((proxy, differing)) = self.engine.audit_next() else { return };
-        let found = u64::from(!differing.is_empty());
-        if found > 0 {
+    /// Begins an audit, unless the last one still runs.
+    fn begin_audit(&mut self) {
+        if self.audit.is_none() {
+            let audit = self.engine.next_audit();
+            self.audit = audit.map(|audit| spawn_blocking(|| (audit.proxy.clone(), audit.run())));
+        }
+    }
+
+    fn on_audit(&self, proxy: &ProxyId, differing: &BTreeSet<ResourceKey>) {
+        if !differing.is_empty() {
             let resources: Vec<String> = differing.iter().take(10).map(ToString::to_string).collect();
             tracing::error!(%proxy, ?resources, total = differing.len(), "a proxy's view is not what it should be");
         }
         self.audits.send_modify(|audits| {
             audits.done += 1;
-            audits.differing += found;
+            audits.differing += u64::from(!differing.is_empty());
         });
     }
 }
@@ -213,6 +232,19 @@ async fn next_trust(trust: &mut Option<TrustWatch>) -> Arc<TrustBundle> {
             *trust = None;
         } else if let Some(bundle) = watch.current() {
             return bundle;
+        }
+    }
+    pending().await
+}
+
+/// The end of the audit that runs; without one, never. Cancel safe.
+async fn audited(audit: &mut Option<JoinHandle<Audited>>) -> Audited {
+    if let Some(running) = audit {
+        let ended = running.await;
+        *audit = None;
+        match ended {
+            Ok(audited) => return audited,
+            Err(error) => tracing::error!(%error, "an audit of a view fails"),
         }
     }
     pending().await

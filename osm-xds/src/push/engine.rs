@@ -1,7 +1,6 @@
 //! The incremental engine: a state machine without I/O.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 use std::sync::Arc;
 
 use osm_core::identity::{ProxyId, ProxyUuid, ServiceIdentity};
@@ -12,9 +11,8 @@ use osm_core::snapshot::{ChangeSet, MeshSnapshot};
 
 use super::class::{ClassId, ClassState};
 use super::outbound::Outbound;
-use super::part::reuse;
+use super::refusals::Refusals;
 use crate::generate;
-use crate::resource::{Resource, ResourceKey};
 use crate::view::{Layer, LayerId, View, ViewSender};
 
 /// Names one subscription of one proxy.
@@ -61,9 +59,9 @@ impl std::ops::Sub for Work {
     }
 }
 
-struct Subscriber {
-    proxy: ProxyId,
-    sender: ViewSender,
+pub(super) struct Subscriber {
+    pub(super) proxy: ProxyId,
+    pub(super) sender: ViewSender,
     class: Option<ClassId>,
 }
 
@@ -72,27 +70,26 @@ struct Subscriber {
 /// Each `on_…` takes in one kind of news and sends new views to exactly the
 /// proxies for which something is different.
 pub struct Engine {
-    snapshot: Arc<MeshSnapshot>,
-    trust: Option<Arc<str>>,
-    subscribers: BTreeMap<SubscriptionId, Subscriber>,
+    pub(super) snapshot: Arc<MeshSnapshot>,
+    pub(super) trust: Option<Arc<str>>,
+    pub(super) subscribers: BTreeMap<SubscriptionId, Subscriber>,
     by_uuid: BTreeMap<ProxyUuid, BTreeSet<SubscriptionId>>,
     class_ids: BTreeMap<ProxyClass, ClassId>,
     classes: BTreeMap<ClassId, ClassState>,
     next_class: u64,
     by_identity: BTreeMap<ServiceIdentity, BTreeSet<ClassId>>,
     by_service: BTreeMap<ServiceName, BTreeSet<ClassId>>,
-    certificates: BTreeMap<ServiceIdentity, Arc<Layer>>,
+    pub(super) certificates: BTreeMap<ServiceIdentity, Arc<Layer>>,
     /// The identities that have gained their first class or lost their last one
     /// since somebody asked.
     turned: BTreeSet<ServiceIdentity>,
     outbound: Outbound,
-    refused: BTreeMap<ServiceName, Vec<(osm_core::ir::RefusedService, Arc<Resource>)>>,
-    refused_layer: Arc<Layer>,
+    refusals: Refusals,
     common_layer: Arc<Layer>,
     version: u64,
     work: Work,
     /// The subscriber that was audited last.
-    audited: SubscriptionId,
+    pub(super) audited: SubscriptionId,
 }
 
 impl Engine {
@@ -112,15 +109,14 @@ impl Engine {
             certificates: BTreeMap::new(),
             turned: BTreeSet::new(),
             outbound: Outbound::default(),
-            refused: BTreeMap::new(),
-            refused_layer: Arc::new(Layer::new(LayerId::unique(), [])),
+            refusals: Refusals::default(),
             common_layer: Arc::new(Layer::new(LayerId::unique(), [])),
             version: 0,
             work: Work::default(),
             audited: SubscriptionId(0),
         };
         engine.refresh_common();
-        engine.refresh_refused(None);
+        engine.refusals.refresh(&engine.snapshot, None, &mut engine.work);
         engine
     }
 
@@ -210,7 +206,7 @@ impl Engine {
         if change.settings && self.refresh_common() {
             touched.extend(self.classes.keys().copied());
         }
-        if self.refresh_refused(services) {
+        if self.refusals.refresh(&self.snapshot, services, &mut self.work) {
             touched.extend(self.classes.keys().copied());
         }
         touched.extend(self.move_viewpoints(change));
@@ -261,37 +257,6 @@ impl Engine {
         self.version += 1;
         self.certificates.insert(identity.clone(), Arc::new(layer));
         self.publish(&touched, [])
-    }
-
-    /// Compares what a subscriber sees with what a fresh engine would show it.
-    /// Gives the keys that differ: none, unless the engine has a fault.
-    #[must_use]
-    pub fn audit(&self, id: SubscriptionId) -> BTreeSet<ResourceKey> {
-        let Some(subscriber) = self.subscribers.get(&id) else { return BTreeSet::new() };
-        let mut fresh = Self::new(Arc::clone(&self.snapshot));
-        if let Some(trust) = &self.trust {
-            fresh.on_trust(trust);
-        }
-        if let Some(layer) = self.certificates.get(&subscriber.proxy.identity) {
-            fresh.certificates.insert(subscriber.proxy.identity.clone(), Arc::clone(layer));
-        }
-        let sender = ViewSender::new(None);
-        let watch = sender.watch();
-        fresh.subscribe(id, subscriber.proxy.clone(), sender);
-        match (subscriber.sender.current(), watch.current()) {
-            (Some(ours), Some(theirs)) => ours.changed_since(&theirs),
-            _ => BTreeSet::new(),
-        }
-    }
-
-    /// Audits one subscriber after the other, one with each call.
-    pub(super) fn audit_next(&mut self) -> Option<(ProxyId, BTreeSet<ResourceKey>)> {
-        let after = (Bound::Excluded(self.audited), Bound::Unbounded);
-        let next = self.subscribers.range(after).next().or_else(|| self.subscribers.first_key_value());
-        let (id, subscriber) = next?;
-        let (id, proxy) = (*id, subscriber.proxy.clone());
-        self.audited = id;
-        Some((proxy, self.audit(id)))
     }
 
     /// Moves classes whose identity may reach others than before.
@@ -428,41 +393,6 @@ impl Engine {
         changed
     }
 
-    /// Writes the refusals of changed services, or of all; says whether any changed.
-    fn refresh_refused(&mut self, services: Option<&BTreeSet<ServiceName>>) -> bool {
-        let wanted = policy::refuses_unreachable(&self.snapshot);
-        if !wanted && self.refused.is_empty() {
-            return false;
-        }
-        let mut names: BTreeSet<ServiceName> = match services {
-            Some(services) => services.clone(),
-            None => self.snapshot.services().map(|service| service.name.clone()).collect(),
-        };
-        if services.is_none() {
-            names.extend(self.refused.keys().cloned());
-        }
-        let mut changes: BTreeMap<ResourceKey, Option<Arc<Resource>>> = BTreeMap::new();
-        for name in names {
-            let before = self.refused.remove(&name);
-            for (_, resource) in before.iter().flatten() {
-                changes.insert(resource.key.clone(), None);
-            }
-            let service = self.snapshot.service(&name).filter(|_| wanted);
-            let Some(service) = service else { continue };
-            let work = &mut self.work;
-            let after = reuse(policy::refused(service), before.as_deref(), |refused| {
-                work.generated += 1;
-                Arc::new(generate::refused(refused))
-            });
-            changes.extend(after.iter().map(|(_, made)| (made.key.clone(), Some(Arc::clone(made)))));
-            self.refused.insert(name, after);
-        }
-        let layer = self.refused_layer.with_changes(changes);
-        let changed = layer.generation() != self.refused_layer.generation();
-        self.refused_layer = Arc::new(layer);
-        changed
-    }
-
     /// Sends a new view to every subscriber of these classes, and to these
     /// subscribers.
     fn publish(
@@ -492,7 +422,7 @@ impl Engine {
         let mut layers = vec![Arc::clone(&class.layer)];
         layers.extend(self.certificates.get(&class.class.identity).cloned());
         layers.extend(class.viewpoints.iter().filter_map(|id| self.outbound.layer(*id)));
-        layers.push(Arc::clone(&self.refused_layer));
+        layers.push(self.refusals.layer());
         layers.push(Arc::clone(&self.common_layer));
         View::new(self.version, layers)
     }

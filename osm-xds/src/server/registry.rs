@@ -325,6 +325,15 @@ impl Registration {
         }
     }
 
+    /// Says that this stream was sent something. It counts as touched even if it
+    /// has acknowledged before the next report.
+    pub(super) fn fell_behind(&mut self, now: Instant) {
+        if self.in_sync {
+            self.in_sync = false;
+            self.registry.change(self.id, now, false, self.answered);
+        }
+    }
+
     pub(super) fn id(&self) -> u64 {
         self.id
     }

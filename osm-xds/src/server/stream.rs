@@ -326,6 +326,7 @@ impl<P: Protocol> Open<P> {
         let bytes = response.resource_bytes();
         live.sent.add(response.resources.len(), bytes, response.removed.len());
         drop(live);
+        self.registration.fell_behind(now());
         account::sent(&self.shared.metrics, &response, bytes);
         Some(response)
     }

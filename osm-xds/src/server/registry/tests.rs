@@ -51,6 +51,20 @@ fn what_was_touched_is_counted_once_until_all_are_in_sync() {
 }
 
 #[test]
+fn a_stream_that_acknowledges_at_once_is_counted_as_touched() {
+    let registry = Registry::new();
+    let mut one = stream(&registry, "one");
+    report(&mut one, true);
+    let before = registry.convergence().last_converged;
+    one.fell_behind(Instant::now());
+    assert_eq!((registry.convergence().behind, registry.convergence().touched), (1, 1));
+    report(&mut one, true);
+    let state = registry.convergence();
+    assert_eq!((state.behind, state.last_touched), (0, 1));
+    assert!(state.last_converged >= before);
+}
+
+#[test]
 fn a_report_from_before_the_question_is_no_answer() {
     let registry = Registry::new();
     let mut one = stream(&registry, "one");

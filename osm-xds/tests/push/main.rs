@@ -1,0 +1,51 @@
+//! From snapshots to views: what the engine shows is what a fresh one would
+//! show, what it costs follows the change, and what comes of it at the proxies.
+
+mod cost;
+mod incremental;
+mod publisher;
+mod streams;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use osm_core::model::MeshObject;
+use osm_core::snapshot::{MeshOptions, MeshSnapshot, SnapshotBuilder};
+use osm_core::source::SourceEvent;
+use osm_core::testing::proxies;
+use osm_xds::push::{Engine, SubscriptionId};
+use osm_xds::resource::{Resource, ResourceKey, ResourceKind};
+use osm_xds::view::{View, ViewSender, ViewWatch};
+
+/// A builder that was told these objects, and the snapshot of them.
+pub(crate) fn from_scratch(objects: Vec<MeshObject>) -> (SnapshotBuilder, Arc<MeshSnapshot>) {
+    let mut builder = SnapshotBuilder::new(MeshOptions::default());
+    builder.apply(SourceEvent::Reset);
+    objects.into_iter().for_each(|object| builder.apply(SourceEvent::apply(object)));
+    builder.apply(SourceEvent::Ready);
+    let (snapshot, _) = builder.build().expect("the first snapshot");
+    (builder, snapshot)
+}
+
+/// Subscribes every proxy of the random universe.
+pub(crate) fn subscribe_all(engine: &mut Engine) -> Vec<(SubscriptionId, ViewWatch)> {
+    let mut watches = Vec::new();
+    for (number, proxy) in proxies().into_iter().enumerate() {
+        let sender = ViewSender::new(None);
+        let id = SubscriptionId::new(number as u64);
+        watches.push((id, sender.watch()));
+        engine.subscribe(id, proxy, sender);
+    }
+    watches
+}
+
+/// What a view shows.
+pub(crate) fn contents(view: &View) -> BTreeMap<ResourceKey, Resource> {
+    let all = ResourceKind::ALL.into_iter().flat_map(|kind| view.iter(kind));
+    all.map(|resource| (resource.key.clone(), Resource::clone(resource))).collect()
+}
+
+/// A builder of an empty mesh, and its snapshot.
+pub(crate) fn empty() -> (SnapshotBuilder, Arc<MeshSnapshot>) {
+    from_scratch(Vec::new())
+}
