@@ -53,7 +53,7 @@ async fn main() -> Result<()> {
     let mut ctrl_c = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     println!("serving Envoys of the mesh on {}; Ctrl-C ends it", listener.local_addr()?);
-    let stop = async { drop(ctrl_c.recv().await) };
+    let stop = async { ctrl_c.recv().await.unwrap_or_default() };
     let work =
         async { tokio::join!(feeding.run(Box::new(source)), renewing.run(), pushing.run(), certified) };
     tokio::select! { served = server.serve(listener, stop) => Ok(served?), _ = work => Ok(()) }
