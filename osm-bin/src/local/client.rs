@@ -1,5 +1,6 @@
 //! The client's side of a mesh's control socket.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -110,8 +111,13 @@ impl Client {
     ///
     /// # Errors
     /// When there is no such pod, or no such program.
-    pub async fn enter(&self, pod: &str, program: &str) -> Result<EnterResponse> {
-        let request = EnterRequest { pod: pod.to_owned(), program: program.to_owned() };
+    pub async fn enter(
+        &self,
+        pod: &str,
+        program: &str,
+        environment: BTreeMap<String, String>,
+    ) -> Result<EnterResponse> {
+        let request = EnterRequest { pod: pod.to_owned(), program: program.to_owned(), environment };
         self.post(path::ENTER, &request).await
     }
 

@@ -1,10 +1,11 @@
 //! What everything that runs a mesh shares, and how a program gets into a pod.
 
-use std::fs::{self, DirBuilder, File, Permissions};
+use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use arc_swap::ArcSwap;
 use nix::mount::{MsFlags, mount};
 use nix::unistd::{Uid, User};
@@ -31,11 +32,10 @@ const APPLICATION_UID: u32 = 64999;
 
 /// Enters a pod's own view of `/etc/hosts` and of its host name.
 const ENTER: &str = r#"set -e
-hosts=$1 mount=$2 name=$3 folder=$4
-shift 4
+hosts=$1 mount=$2 name=$3
+shift 3
 "$mount" --bind "$hosts" /etc/hosts
 echo "$name" >/proc/sys/kernel/hostname 2>/dev/null || :
-cd "$folder"
 exec "$@""#;
 
 /// What `osm local up` tells the process that runs the mesh.
@@ -139,19 +139,39 @@ impl Context {
         fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
     }
 
-    /// What stands before a program to run it in a pod as its application's user.
-    #[must_use]
-    pub fn enter(&self, pod: &PodPlan, working_dir: &str) -> Vec<String> {
-        self.enter_as(self.application_uid, pod, working_dir)
+    /// What stands before a program to run it in a pod as its application's user,
+    /// in a folder, with this environment and no other.
+    ///
+    /// # Errors
+    /// When a variable can't be one.
+    pub fn enter(
+        &self,
+        pod: &PodPlan,
+        working_dir: &str,
+        environment: &Variables,
+    ) -> Result<Vec<String>, String> {
+        let mut words = self.enter_as(self.application_uid, pod);
+        words.push(self.settings.tools.env.display().to_string());
+        words.extend(["--ignore-environment".to_owned(), format!("--chdir={working_dir}"), "--".to_owned()]);
+        for (name, value) in environment {
+            if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+                return Err(format!("`{}` is no name of an environment variable", name.escape_debug()));
+            }
+            words.push(format!("{name}={value}"));
+        }
+        Ok(words)
     }
 
     /// What stands before Envoy to run it in a pod as its own user.
     #[must_use]
     pub fn enter_as_proxy(&self, pod: &PodPlan) -> Vec<String> {
-        self.enter_as(PROXY_UID, pod, "/")
+        self.enter_as(PROXY_UID, pod)
     }
 
-    fn enter_as(&self, uid: u32, pod: &PodPlan, working_dir: &str) -> Vec<String> {
+    /// The words that lead from the node into a pod, as a user without any power.
+    /// Until that user is taken on, programs of the system run as root: they see
+    /// nothing of what a manifest says but names that were checked.
+    fn enter_as(&self, uid: u32, pod: &PodPlan) -> Vec<String> {
         let Tools { nsenter, unshare, setpriv, mount, sh, .. } = &self.settings.tools;
         let text = |path: &Path| path.display().to_string();
         let net = format!("--net={}", netns::file(&pod.file_name()).display());
@@ -160,13 +180,7 @@ impl Context {
         // What the node unmounts, such as the namespace of a pod that went, goes here as well.
         words.extend(["--mount", "--uts", "--propagation=slave", "--"].map(str::to_owned));
         words.extend([text(sh), "-c".to_owned(), ENTER.to_owned(), "sh".to_owned()]);
-        words.extend([
-            text(&hosts),
-            text(mount),
-            pod.name.name.to_string(),
-            working_dir.to_owned(),
-            text(setpriv),
-        ]);
+        words.extend([text(&hosts), text(mount), pod.name.name.to_string(), text(setpriv)]);
         words.extend([format!("--reuid={uid}"), format!("--regid={uid}"), "--clear-groups".to_owned()]);
         words.extend(["--inh-caps=-all", "--bounding-set=-all", "--no-new-privs", "--"].map(str::to_owned));
         words
@@ -206,12 +220,12 @@ impl Context {
             return Err(format!("its working directory `{working_dir}` is not on this machine"));
         }
         let program = self.program(&words[0], working_dir, container)?;
-        let mut command = self.enter(pod, working_dir);
+        let mut command = self.enter(pod, working_dir, &environment)?;
         let prefix = command.len();
         command.push(program.display().to_string());
         command.extend_from_slice(&words[1..]);
         let log = self.state.log(&pod.file_name(), &container.name);
-        Ok((Launch { command, environment, log }, prefix))
+        Ok((Launch { command, log }, prefix))
     }
 
     /// Finds a container's program in a form that its user can run.
@@ -222,22 +236,31 @@ impl Context {
             std::env::split_paths(own).filter(|path| path.is_absolute()).collect();
         search_path.extend_from_slice(&self.settings.search_path);
         let program = command::find(name, Path::new(working_dir), &search_path)?;
-        executable(&program).map_err(|error| format!("{error:#}"))
+        let program = executable(&program).map_err(|error| format!("{error:#}"))?;
+        if program.as_os_str().as_encoded_bytes().contains(&b'=') {
+            return Err(format!(
+                "the path of `{}` has a `=`, which `env` takes for a variable",
+                program.display()
+            ));
+        }
+        Ok(program)
     }
 
-    /// What stands before the arguments of a program that a user starts in a pod,
-    /// and its environment: that of the pod's first container.
+    /// What stands before the arguments of a program that a user starts in a pod;
+    /// its environment is that of the pod's first container, and these variables.
     ///
     /// # Errors
     /// When there is no such program.
-    pub fn launch_by_hand(&self, pod: &PodPlan, program: &str) -> Result<(Vec<String>, Variables)> {
+    pub fn launch_by_hand(&self, pod: &PodPlan, program: &str, more: Variables) -> Result<Vec<String>> {
         let base = self.base_environment(pod);
         let container = pod.pod.spec.containers.first().context("the pod has no container")?;
-        let environment = environment::variables(container, pod, &base).unwrap_or(base);
-        let program = self.program(program, "/", container).map_err(|problem| anyhow::anyhow!(problem))?;
-        let mut prefix = self.enter(pod, "/");
+        let mut environment = environment::variables(container, pod, &base).unwrap_or(base);
+        environment.extend(more);
+        let problem = |problem: String| anyhow::anyhow!(problem);
+        let program = self.program(program, "/", container).map_err(problem)?;
+        let mut prefix = self.enter(pod, "/", &environment).map_err(problem)?;
         prefix.push(program.display().to_string());
-        Ok((prefix, environment))
+        Ok(prefix)
     }
 
     /// How a pod's Envoy is started.
@@ -249,13 +272,17 @@ impl Context {
         command.push(executable(&self.settings.envoy)?.display().to_string());
         command.extend(arguments);
         let log = self.state.log(&pod.file_name(), "envoy");
-        Ok(Launch { command, environment: Variables::new(), log })
+        Ok(Launch { command, log })
     }
 }
 
 /// A path by which every user can run a program: its own, or one where it is
-/// mounted, or copied, for the mesh alone.
+/// mounted for the mesh alone, since folders above it are closed to others. A
+/// program that is itself closed to others stays so.
 fn executable(program: &Path) -> Result<PathBuf> {
+    /// Two pods that start at once must not both make the same mount point.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if command::is_for_everybody(program) {
         return Ok(program.to_owned());
     }
@@ -269,16 +296,15 @@ fn executable(program: &Path) -> Result<PathBuf> {
     if path.exists() {
         return Ok(path);
     }
+    ensure!(
+        metadata.permissions().mode() & 0o005 == 0o005,
+        "{} may be read and run by its owner and group only, and applications run as nobody's user: \
+         `chmod o+rx` it if everybody may see it",
+        program.display()
+    );
     open_folder(&folder, 0o711)?;
-    if metadata.permissions().mode() & 0o001 == 0 {
-        let fresh = folder.join(".copy");
-        fs::copy(program, &fresh)
-            .and_then(|_| fs::set_permissions(&fresh, Permissions::from_mode(0o755)))
-            .and_then(|()| fs::rename(&fresh, &path))
-            .with_context(opening)?;
-        return Ok(path);
-    }
-    File::create(&path).with_context(opening)?;
+    // Never one that is there: behind it would be the program itself.
+    File::options().write(true).create_new(true).open(&path).with_context(opening)?;
     mount(Some(program), &path, None::<&str>, MsFlags::MS_BIND, None::<&str>).with_context(opening)?;
     Ok(path)
 }

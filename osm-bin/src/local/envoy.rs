@@ -3,11 +3,12 @@
 use std::fs::{self, DirBuilder};
 use std::io::Write;
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, chown, fchown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use nix::fcntl::OFlag;
 use osm_core::identity::ProxyId;
 use osm_core::interception::PROXY_UID;
 use osm_xds::bootstrap::{Admin, Bootstrap, ControlPlane, Credentials, certificate_file, trust_file};
@@ -138,14 +139,18 @@ impl EnvoyFiles {
 /// that is what Envoy notices, and nobody sees half of it.
 fn write(path: &Path, value: &serde_json::Value) -> Result<()> {
     let fresh = path.with_extension("new");
+    // The folder is the proxy's own: whatever it has put there is not written through.
+    fs::remove_file(&fresh).ok();
     let written = fs::File::options()
-        .create(true)
-        .truncate(true)
+        .create_new(true)
         .write(true)
         .mode(0o600)
+        .custom_flags(OFlag::O_NOFOLLOW.bits())
         .open(&fresh)
-        .and_then(|mut file| file.write_all(value.to_string().as_bytes()))
-        .and_then(|()| chown(&fresh, Some(PROXY_UID), Some(PROXY_UID)))
+        .and_then(|mut file| {
+            file.write_all(value.to_string().as_bytes())?;
+            fchown(&file, Some(PROXY_UID), Some(PROXY_UID))
+        })
         .and_then(|()| fs::rename(&fresh, path));
     written.with_context(|| format!("writing {}", path.display()))
 }

@@ -34,6 +34,7 @@ pub struct Network {
     ip: PathBuf,
     nsenter: PathBuf,
     iptables_restore: PathBuf,
+    sh: PathBuf,
 }
 
 impl Network {
@@ -46,6 +47,7 @@ impl Network {
             ip: tools.ip.clone(),
             nsenter: tools.nsenter.clone(),
             iptables_restore: tools.iptables_restore.clone(),
+            sh: tools.sh.clone(),
         };
         let commands = format!(
             "link set lo up\nlink add name {BRIDGE} type bridge\naddress add {NODE}/16 dev {BRIDGE}\nlink set {BRIDGE} up\n"
@@ -83,6 +85,8 @@ impl Network {
         let name = pod.file_name();
         self.remove(pod).await;
         self.ip(&["netns", "add", &name]).await.context("making the pod's network namespace")?;
+        // Nothing redirects IPv6, so nothing may speak it: a link-local address would do.
+        self.without_ipv6(&name).await.context("turning IPv6 off in the pod")?;
         let link = link(pod);
         self.ip(&["link", "add", &link, "type", "veth", "peer", "name", "eth0", "netns", &name]).await?;
         self.ip(&["link", "set", &link, "master", BRIDGE, "up"]).await?;
@@ -100,6 +104,13 @@ impl Network {
             self.restore(Some(&name), &rules).await.context("redirecting the pod's connections")?;
         }
         Ok(())
+    }
+
+    async fn without_ipv6(&self, namespace: &str) -> Result<()> {
+        // For links that are made from here on; loopback keeps its own.
+        let off = "f=/proc/sys/net/ipv6/conf/default/disable_ipv6; [ ! -e $f ] || echo 1 >$f";
+        let words = ["netns", "exec", namespace];
+        run(Command::new(&self.ip).args(words).arg(&self.sh).args(["-c", off]), "").await
     }
 
     /// Removes a pod's namespace and all that is in it; nothing is left of one that

@@ -22,7 +22,7 @@ use osm_core::name::{Kind, NamespaceName, ObjectName, ObjectRef, QualifiedName, 
 use osm_k8s::manifest::{Manifest, Namespace, Pod};
 use osm_k8s::{Entry, Manifests};
 
-use super::address_book::AddressBook;
+use super::address_book::{AddressBook, POD_NETWORK};
 
 /// How many pods one machine is asked to run at most.
 pub const MAX_PODS: usize = 400;
@@ -195,6 +195,14 @@ impl<'a> Planner<'a> {
                 IpAddr::V6(_) => None,
             });
             match asked {
+                Some(address) if !may_be_virtual(address) => {
+                    let message = format!(
+                        "{address} can't be the address of a service: it is one of pods, of the node, or of no network; \
+                         this service gets a free one"
+                    );
+                    self.find(Severity::Error, "bad-address", entry, "spec.clusterIP", &message);
+                    waiting.push(fact);
+                }
                 Some(address) if claimed.insert(address) => {
                     self.book.claim(&fact.name, address);
                     self.add_service(fact, Some(address));
@@ -231,10 +239,16 @@ impl<'a> Planner<'a> {
         for entry in manifests.entries.values() {
             let Manifest::Deployment(deployment) = &entry.manifest else { continue };
             let namespace = deployment.metadata.namespace();
-            for index in 0..deployment.replicas() {
-                if self.plan.pods.len() >= MAX_PODS {
-                    break;
-                }
+            let replicas = usize::try_from(deployment.replicas()).unwrap_or(usize::MAX);
+            let room = MAX_PODS.saturating_sub(self.plan.pods.len());
+            if replicas > room {
+                let message = format!(
+                    "this machine runs at most {MAX_PODS} pods; {} of these are left out",
+                    replicas - room
+                );
+                self.find(Severity::Error, "too-many-pods", entry, "spec.replicas", &message);
+            }
+            for index in 0..replicas.min(room) {
                 let name = format!("{}-{index}", deployment.metadata.name);
                 match name.parse::<ObjectName>() {
                     Ok(name) => self.add_pod(entry, deployment.pod_template().pod(namespace.clone(), name)),
@@ -266,6 +280,9 @@ impl<'a> Planner<'a> {
         if pod.spec.host_network {
             let message = "a pod in its node's network does not run in local mode; remove the field";
             return self.find(Severity::Error, "host-network", entry, "spec.hostNetwork", message);
+        }
+        if let Some(message) = bad_container_name(&pod) {
+            return self.find(Severity::Error, "bad-container-name", entry, "spec.containers", &message);
         }
         let namespace = self.namespaces.get(&name.namespace).copied();
         let has_proxy = match injection::wants_proxy(namespace, &pod, &self.options.mesh_name) {
@@ -303,6 +320,44 @@ impl<'a> Planner<'a> {
         });
         self.plan.diagnostics.push(diagnostic);
     }
+}
+
+/// Whether an address may be that of a service: connections to it are led
+/// elsewhere, which must not happen to those between pods and control plane.
+fn may_be_virtual(address: Ipv4Addr) -> bool {
+    let is_of_pods = address.octets()[..2] == POD_NETWORK.octets()[..2];
+    let is_special = address.is_unspecified()
+        || address.is_loopback()
+        || address.is_multicast()
+        || address.is_broadcast()
+        || address.is_link_local();
+    !is_of_pods && !is_special
+}
+
+/// What is wrong with the names of a pod's containers. They become names of
+/// files, and `envoy` is that of the proxy's.
+fn bad_container_name(pod: &Pod) -> Option<String> {
+    let is_label = |name: &str| {
+        let is_plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        !name.is_empty() && name.len() <= 63 && name.bytes().all(is_plain) && !name.starts_with('-')
+    };
+    let mut seen = BTreeSet::new();
+    for container in pod.spec.init_containers.iter().chain(&pod.spec.containers) {
+        let name = container.name.as_str();
+        let shown = name.chars().take(64).flat_map(char::escape_debug).collect::<String>();
+        if !is_label(name) {
+            return Some(format!(
+                "a container's name is up to 63 lower case letters, digits and `-`, and not `{shown}`"
+            ));
+        }
+        if name == "envoy" {
+            return Some("`envoy` is the name of the proxy; give the container another one".to_owned());
+        }
+        if !seen.insert(name) {
+            return Some(format!("two containers are called `{shown}`; give each a name of its own"));
+        }
+    }
+    None
 }
 
 #[cfg(test)]

@@ -15,17 +15,14 @@ use nix::unistd::Pid;
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 
-use super::environment::Variables;
-
 pub use log::LogFile;
 
 /// What is to be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Launch {
-    /// The program and its arguments.
+    /// The program and its arguments. It starts as root, with an empty environment:
+    /// what leads into a pod gives the program there its user and its variables.
     pub command: Vec<String>,
-    /// Its whole environment.
-    pub environment: Variables,
     /// The file that its output goes to.
     pub log: PathBuf,
 }
@@ -50,7 +47,6 @@ impl Launch {
         let child = Command::new(program)
             .args(arguments)
             .env_clear()
-            .envs(&self.environment)
             .current_dir("/")
             .stdin(Stdio::null())
             .stdout(input)
@@ -164,7 +160,6 @@ mod tests {
     fn shell(script: &str, folder: &std::path::Path) -> Launch {
         Launch {
             command: vec!["/bin/sh".to_owned(), "-c".to_owned(), script.to_owned()],
-            environment: Variables::from([("A".to_owned(), "1".to_owned())]),
             log: folder.join("logs/p.log"),
         }
     }
@@ -186,13 +181,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_process_has_only_its_own_environment_and_its_output_is_kept() {
+    async fn a_process_starts_without_any_environment_and_its_output_is_kept() {
         let folder = tempfile::tempdir().expect("a folder");
-        let launch = shell("echo A=$A HOME=$HOME; echo oops >&2; exit 3", folder.path());
+        let launch =
+            shell("/usr/bin/env | grep -v -e ^PWD= -e ^_= -e ^SHLVL=; echo oops >&2; exit 3", folder.path());
         let mut running = launch.start().expect("started");
         assert_eq!(running.ended().await, "exit status 3");
         let read = || std::fs::read_to_string(&launch.log).unwrap_or_default();
-        until("the output is there", || read() == "A=1 HOME=\noops\n").await;
+        until("the output is there", || read() == "oops\n").await;
     }
 
     #[tokio::test]

@@ -23,6 +23,7 @@ pub struct Tools {
     pub setpriv: PathBuf,
     pub mount: PathBuf,
     pub sh: PathBuf,
+    pub env: PathBuf,
 }
 
 impl Tools {
@@ -47,6 +48,7 @@ impl Tools {
             setpriv: find("setpriv", "util-linux"),
             mount: find("mount", "mount"),
             sh: find("sh", "dash"),
+            env: find("env", "coreutils"),
         };
         if missing.is_empty() {
             return Ok(tools);

@@ -146,8 +146,8 @@ async fn enter(
     Json(request): Json<EnterRequest>,
 ) -> Answer<EnterResponse> {
     let pod = find_pod(&shared, &request.pod)?.plan;
-    let (prefix, environment) = shared.context.launch_by_hand(&pod, &request.program)?;
-    Ok(Json(EnterResponse { prefix, environment }))
+    let prefix = shared.context.launch_by_hand(&pod, &request.program, request.environment)?;
+    Ok(Json(EnterResponse { prefix }))
 }
 
 async fn shutdown(State(shared): State<Arc<Shared>>) -> Json<Done> {

@@ -24,19 +24,17 @@ pub struct ExecArgs {
 /// Becomes the program. Returns only when it can't.
 pub(super) async fn run(args: &ExecArgs, client: &Client) -> Result<ExitCode> {
     let (program, arguments) = args.command.split_first().context("no program is named")?;
-    let entry = client.enter(&args.pod, program).await?;
+    let terminal = std::env::var("TERM").ok().map(|terminal| ("TERM".to_owned(), terminal));
+    let entry = client.enter(&args.pod, program, terminal.into_iter().collect()).await?;
     let mesh = client.process().await?;
     let system = search_path();
     let tools = Tools::find(&system)?;
-    let terminal = std::env::var("TERM").ok().map(|terminal| ("TERM".to_owned(), terminal));
     let words: Vec<String> = entry.prefix.into_iter().chain(arguments.iter().cloned()).collect();
     let script = system.iter().map(|folder| folder.join("script")).find(|path| path.is_file());
     let error = Command::new(&tools.nsenter)
         .args(["--target", &mesh.to_string(), "--mount", "--pid", "--net", "--ipc", "--uts", "--"])
         .args(with_terminal(words, script))
         .env_clear()
-        .envs(terminal)
-        .envs(&entry.environment)
         .exec();
     Err(error).with_context(|| format!("starting {}", tools.nsenter.display()))
 }

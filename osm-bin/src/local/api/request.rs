@@ -108,6 +108,8 @@ pub struct EnterRequest {
     pub pod: String,
     /// The program, as the user calls it.
     pub program: String,
+    /// Variables in addition to those of the pod's first container.
+    pub environment: BTreeMap<String, String>,
 }
 
 /// How a program is run inside a pod, from within the mesh's own namespaces.
@@ -115,6 +117,4 @@ pub struct EnterRequest {
 pub struct EnterResponse {
     /// What stands before the program's arguments; the program is its last word.
     pub prefix: Vec<String>,
-    /// Its whole environment.
-    pub environment: BTreeMap<String, String>,
 }

@@ -91,6 +91,42 @@ fn of_two_services_that_ask_for_one_address_the_first_has_it() {
 }
 
 #[test]
+fn a_service_does_not_get_an_address_of_pods_or_of_no_network() {
+    for address in ["10.244.0.1", "10.244.7.7", "0.0.0.0", "127.0.0.1", "224.0.0.1", "169.254.1.1"] {
+        let text = format!(
+            "{{apiVersion: v1, kind: Service, metadata: {{name: a}}, spec: {{clusterIP: {address}}}}}"
+        );
+        let plan = plan_of(&text);
+        assert!(!plan.diagnostics.is_empty(), "{address}");
+        let got = plan.services.values().next().and_then(|service| service.address);
+        assert!(got.is_some_and(|got| got.octets()[..2] == [10, 96]), "{address}: {got:?}");
+    }
+}
+
+#[test]
+fn a_container_whose_name_would_be_another_file_does_not_run() {
+    for name in ["../x", "/etc/x", "a/b", "", "A", "envoy", "a.b"] {
+        let text = format!(
+            "{{apiVersion: v1, kind: Pod, metadata: {{name: p}}, spec: {{containers: [{{name: '{name}', command: [x]}}]}}}}"
+        );
+        let plan = plan_of(&text);
+        assert!(plan.pods.is_empty() && !plan.diagnostics.is_empty(), "{name}: {:?}", plan.diagnostics);
+    }
+    let twice =
+        "{apiVersion: v1, kind: Pod, metadata: {name: p}, spec: {containers: [{name: a}, {name: a}]}}";
+    assert_eq!(codes(&plan_of(twice)), ["bad-container-name"]);
+}
+
+#[test]
+fn more_replicas_than_a_machine_runs_are_one_finding() {
+    let text = DEPLOYMENT.replace("replicas: 2", "replicas: 2000000000");
+    let plan = plan_of(&text.replace("containers:", "hostNetwork: true\n      containers:"));
+    assert!(plan.diagnostics.len() <= 1 + super::MAX_PODS, "{}", plan.diagnostics.len());
+    let plan = plan_of(&text);
+    assert_eq!((plan.pods.len(), codes(&plan)), (super::MAX_PODS, vec!["too-many-pods"]));
+}
+
+#[test]
 fn a_plan_made_again_from_its_own_address_book_is_the_same() {
     let mut book = AddressBook::default();
     let first = plan_with(DEPLOYMENT, &mut book);

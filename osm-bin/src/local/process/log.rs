@@ -2,15 +2,22 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use nix::fcntl::OFlag;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::local::state::make_folder;
 
 /// A log that has become so large is set aside, and its predecessor removed.
 const MAX_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Opens a file to go on where it ended; never what a link leads to.
+fn append(path: &Path) -> std::io::Result<File> {
+    File::options().create(true).append(true).mode(0o600).custom_flags(OFlag::O_NOFOLLOW.bits()).open(path)
+}
 
 /// A log that is being written.
 #[derive(Debug)]
@@ -28,7 +35,7 @@ impl LogFile {
     pub fn open(path: &Path) -> Result<Self> {
         path.parent().map_or(Ok(()), make_folder)?;
         let writing = || format!("writing {}", path.display());
-        let file = File::options().create(true).append(true).open(path).with_context(writing)?;
+        let file = append(path).with_context(writing)?;
         let bytes = file.metadata().with_context(writing)?.len();
         Ok(Self { path: path.to_owned(), file, bytes })
     }
@@ -52,7 +59,7 @@ impl LogFile {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         if self.bytes >= MAX_BYTES {
             fs::rename(&self.path, self.path.with_extension("log.1"))?;
-            self.file = File::options().create(true).append(true).open(&self.path)?;
+            self.file = append(&self.path)?;
             self.bytes = 0;
         }
         self.bytes += bytes.len() as u64;
