@@ -145,8 +145,9 @@ pub struct RequestMatch {
     /// The methods.
     pub methods: Methods,
     /// Header names (lower case; `host` is already `:authority`) and RE2
-    /// expressions for their whole values.
-    pub headers: BTreeMap<Arc<str>, Arc<str>>,
+    /// expressions for their whole values. A name may stand here more than once:
+    /// all its expressions must fit.
+    pub headers: BTreeSet<(Arc<str>, Arc<str>)>,
 }
 
 /// Lets principals connect.

@@ -1,6 +1,6 @@
 //! A TrafficTarget with its routes resolved.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::facts::Facts;
@@ -226,11 +226,11 @@ fn request_match(written: &HttpMatch) -> Result<RequestMatch, re2::InvalidRegex>
             Some(regex.into())
         }
     };
-    let mut headers = BTreeMap::new();
+    let mut headers = BTreeSet::new();
     for (name, regex) in &written.headers {
         re2::check(regex)?;
         let name = if name == "host" { ":authority" } else { name };
-        headers.insert(name.into(), regex.as_str().into());
+        headers.insert((name.into(), regex.as_str().into()));
     }
     Ok(RequestMatch { path, methods: written.methods.clone(), headers })
 }
@@ -264,5 +264,21 @@ fn add_ports(granted: &mut Option<PortGrant>, ports: Option<&BTreeSet<u16>>) {
         (_, Some(ports)) if ports.is_empty() => {}
         (Some(PortGrant::These(all)), Some(ports)) => all.extend(ports),
         (None, Some(ports)) => *granted = Some(PortGrant::These(ports.clone())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Methods;
+
+    #[test]
+    fn a_header_that_is_named_twice_has_to_fit_both_expressions() {
+        let written = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let headers = vec![written("x-a", "1.*"), written("host", "web"), written("x-a", ".*2")];
+        let written = HttpMatch { name: "a".to_owned(), path_regex: None, methods: Methods::Any, headers };
+        let linked = request_match(&written).expect("valid expressions");
+        let headers: Vec<_> = linked.headers.iter().map(|(name, value)| (&**name, &**value)).collect();
+        assert_eq!(headers, [(":authority", "web"), ("x-a", ".*2"), ("x-a", "1.*")]);
     }
 }
