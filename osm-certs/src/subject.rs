@@ -8,7 +8,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use osm_core::identity::{Principal, ProxyId, TrustDomain};
+use osm_core::identity::{Principal, ProxyId, ServiceIdentity, TrustDomain};
 use thiserror::Error;
 
 pub use crate::names::AlternativeName;
@@ -68,13 +68,14 @@ impl Subject {
     /// The subject alternative names of its certificates: all of them, and no others.
     ///
     /// A workload's dotted name is left out where it is no DNS name (a part
-    /// longer than 63 bytes, or more than 253 in all): who is meant is said by
-    /// the URI.
+    /// longer than 63 bytes, or more than 253 in all), and where its account or
+    /// namespace has a dot itself, since it could be the name of somebody else
+    /// then: who is meant is said by the URI.
     #[must_use]
     pub fn names(&self) -> BTreeSet<AlternativeName> {
         match self {
             Self::Workload(principal) => {
-                let dns = Some(principal.dns_name()).filter(|name| is_dns_name(name));
+                let dns = dotted_name(principal).filter(|name| is_dns_name(name));
                 let uri = AlternativeName::Uri(principal.to_string());
                 dns.map(AlternativeName::Dns).into_iter().chain([uri]).collect()
             }
@@ -88,11 +89,12 @@ impl Subject {
     /// The common name, for people to read; nothing is decided by it.
     ///
     /// X.509 limits it to 64 bytes. A longer one is left out rather than cut,
-    /// since a cut one could be the name of somebody else.
+    /// since a cut one could be the name of somebody else; so is a dotted name
+    /// that [`names`](Self::names) leaves out for that reason.
     #[must_use]
     pub fn common_name(&self) -> Option<String> {
         let name = match self {
-            Self::Workload(principal) => principal.dns_name(),
+            Self::Workload(principal) => dotted_name(principal)?,
             Self::Proxy { proxy, .. } => proxy.uuid.to_string(),
             Self::ControlPlane { names } => names.first()?.to_string(),
         };
@@ -108,6 +110,14 @@ impl Subject {
             Self::ControlPlane { .. } => &[Usage::Server],
         }
     }
+}
+
+/// The dotted name of a workload, unless that could be the one of another, or
+/// of a server.
+fn dotted_name(principal: &Principal) -> Option<String> {
+    let ServiceIdentity { namespace, service_account } = &principal.identity;
+    let is_ambiguous = service_account.as_str().contains('.') || namespace.as_str().contains('.');
+    (!is_ambiguous).then(|| principal.dns_name())
 }
 
 impl fmt::Display for Subject {
@@ -222,7 +232,14 @@ mod tests {
         let names = workload(&account).names();
         let uri = AlternativeName::Uri(format!("spiffe://cluster.local/{account}/shop"));
         assert_eq!(names, BTreeSet::from([uri]));
-        assert_eq!(workload("till.one").names().len(), 2);
+    }
+
+    #[test]
+    fn a_name_that_could_be_that_of_somebody_else_is_left_out_and_the_uri_stays() {
+        let uri = |account: &str| AlternativeName::Uri(format!("spiffe://cluster.local/{account}/shop"));
+        assert_eq!(workload("till.one").names(), BTreeSet::from([uri("till.one")]));
+        assert_eq!(workload("till.one").common_name(), None);
+        assert_eq!(workload("till-one").names().len(), 2);
     }
 
     #[test]
