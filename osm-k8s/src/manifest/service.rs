@@ -117,6 +117,11 @@ impl Service {
         let mut addresses = Vec::new();
         for text in written.iter().take(MAX_CLUSTER_IPS).filter(|text| !text.is_empty()) {
             match text.parse() {
+                Ok(address) if !is_of_a_service(address) => findings.error(
+                    "bad-address",
+                    path,
+                    format!("no service can have the address {address}; it is left out"),
+                ),
                 Ok(address) if addresses.contains(&address) => {}
                 Ok(address) => addresses.push(address),
                 Err(_) => findings.error(
@@ -173,6 +178,16 @@ impl ServicePort {
     }
 }
 
+/// Whether an address can be that of a service: one host's, beyond its own link.
+fn is_of_a_service(address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    let is_link_local = match address {
+        IpAddr::V4(address) => address.is_link_local() || address.is_broadcast(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    };
+    !(address.is_unspecified() || address.is_loopback() || address.is_multicast() || is_link_local)
+}
+
 #[cfg(test)]
 mod tests {
     use crate::manifest::testing::{convert, fact, findings, read_error};
@@ -211,6 +226,27 @@ mod tests {
             assert!(service(spec).addresses.is_empty(), "{spec}");
         }
         assert_eq!(service("null").ports, []);
+    }
+
+    #[test]
+    fn an_address_that_no_service_can_have_is_named_and_left_out() {
+        for address in [
+            "0.0.0.0",
+            "127.0.0.2",
+            "224.0.0.1",
+            "169.254.1.1",
+            "::",
+            "::1",
+            "ff02::1",
+            "fe80::1",
+            "::ffff:127.0.0.1",
+        ] {
+            let text = text(&format!("{{clusterIPs: ['{address}', 10.96.0.1]}}"));
+            assert_eq!(findings(&text), ["bad-address spec.clusterIPs"], "{address}");
+            let MeshObject::Service(service) = &convert(&text).objects[0] else { panic!("not a service") };
+            assert_eq!(service.addresses, [std::net::IpAddr::from([10, 96, 0, 1])], "{address}");
+        }
+        assert_eq!(findings(&text("{clusterIP: 127.0.0.1}")), ["bad-address spec.clusterIP"]);
     }
 
     #[test]
