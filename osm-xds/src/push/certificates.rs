@@ -24,11 +24,6 @@ struct Change {
 }
 
 impl Certificates {
-    /// Whether an identity's certificate is being watched.
-    pub(super) fn watches(&self, identity: &ServiceIdentity) -> bool {
-        self.watched.contains_key(identity)
-    }
-
     /// Watches the certificate of an identity, and gives the one that is there already.
     pub(super) fn watch(
         &mut self,
@@ -40,7 +35,7 @@ impl Certificates {
         certified
     }
 
-    /// Ends a watch: nobody needs the certificate any more.
+    /// Ends a watch, if there is one.
     pub(super) fn forget(&mut self, identity: &ServiceIdentity) {
         if let Some(handle) = self.watched.remove(identity) {
             handle.abort();

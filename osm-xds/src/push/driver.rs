@@ -170,17 +170,16 @@ impl PublisherDriver {
     fn watch_certificates(&mut self) -> usize {
         let mut proxies = 0;
         for identity in self.engine.take_turned() {
-            match (self.engine.serves(&identity), self.certificates.watches(&identity)) {
-                (true, false) => {
-                    let trust_domain = &self.engine.snapshot().options().trust_domain;
-                    let subject = Subject::Workload(identity.principal(trust_domain));
-                    let watch = self.provider.watch(&subject);
-                    if let Some(certified) = self.certificates.watch(identity.clone(), watch) {
-                        proxies += self.show(&identity, &certified);
-                    }
+            // One that was watched already has lost its last proxy and gained
+            // another since: the engine has dropped its certificate.
+            self.certificates.forget(&identity);
+            if self.engine.serves(&identity) {
+                let trust_domain = &self.engine.snapshot().options().trust_domain;
+                let subject = Subject::Workload(identity.principal(trust_domain));
+                let watch = self.provider.watch(&subject);
+                if let Some(certified) = self.certificates.watch(identity.clone(), watch) {
+                    proxies += self.show(&identity, &certified);
                 }
-                (false, true) => self.certificates.forget(&identity),
-                (true, true) | (false, false) => {}
             }
         }
         proxies

@@ -196,6 +196,23 @@ async fn certificates_and_trust_come_into_views_when_they_are_there() {
 }
 
 #[tokio::test]
+async fn a_proxy_that_comes_back_at_once_is_shown_its_certificate_again() {
+    let authority = Arc::new(InProcessCa::ephemeral().expect("an authority"));
+    let (certificates, manager) =
+        CertificateManager::new(Arc::clone(&authority) as Arc<dyn Issuer>, ManagerOptions::default());
+    let manager = tokio::spawn(manager.run());
+    let Running { fleet, publisher, .. } = run(Arc::new(certificates));
+    let own = secret(names::CERTIFICATE_SECRET);
+    let mut watch = publisher.subscribe(&fleet.client_proxy(0)).expect("it may");
+    view_with(&mut watch, |view| view.get(&own).is_some()).await;
+    // The driver runs on this thread: it takes in both commands at once.
+    drop(watch);
+    let mut watch = publisher.subscribe(&fleet.client_proxy(0)).expect("it may");
+    view_with(&mut watch, |view| view.get(&own).is_some()).await;
+    manager.abort();
+}
+
+#[tokio::test]
 async fn i9_a_catalog_and_a_provider_that_end_leave_what_they_said_in_force() {
     let fleet = fleet(10, 20, true);
     let (_, snapshot) = from_scratch(fleet.objects());
