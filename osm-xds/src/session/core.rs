@@ -120,14 +120,14 @@ impl Core {
     }
 
     /// Checks names before any of them has an effect.
-    pub(super) fn check_names(
+    pub(super) fn check_names<'a>(
         &self,
         kind: ResourceKind,
-        names: &[String],
+        names: impl IntoIterator<Item = &'a String>,
         total: usize,
     ) -> Result<(), ProtocolError> {
         let limit = self.options.max_name_length;
-        if let Some(name) = names.iter().find(|name| name.is_empty() || name.len() > limit) {
+        if let Some(name) = names.into_iter().find(|name| name.is_empty() || name.len() > limit) {
             return Err(ProtocolError::InvalidName { kind, length: name.len(), limit });
         }
         let limit = self.options.max_names;

@@ -1,5 +1,6 @@
 //! The incremental dialect.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -75,6 +76,10 @@ impl DeltaSession {
         let (subscribe, all) = without_wildcard(request.resource_names_subscribe);
         let (unsubscribe, not_all) = without_wildcard(request.resource_names_unsubscribe);
         self.check(kind, &subscribe, &unsubscribe)?;
+        if !self.core.kind(kind).interest.seen {
+            let initial = &request.initial_resource_versions;
+            self.core.check_names(kind, initial.keys(), initial.len())?;
+        }
         let refusal = request.error_detail.as_ref().map(|error| error.message.as_str());
         let received = self.core.on_answer(kind, &request.response_nonce, refusal, now);
 
@@ -110,9 +115,11 @@ impl DeltaSession {
         unsubscribe: &[String],
     ) -> Result<(), ProtocolError> {
         let names = &self.core.kind(kind).interest.names;
-        let added = subscribe.iter().filter(|name| !names.contains(name)).count();
-        let gone = unsubscribe.iter().filter(|name| names.contains(name)).count();
-        self.core.check_names(kind, subscribe, (names.len() + added).saturating_sub(gone))
+        let gone: BTreeSet<&String> = unsubscribe.iter().filter(|name| names.contains(name)).collect();
+        // A name that goes and comes in one request stays.
+        let is_new = |name: &&String| !names.contains(name) || gone.contains(name);
+        let added: BTreeSet<&String> = subscribe.iter().filter(is_new).collect();
+        self.core.check_names(kind, subscribe, names.len() - gone.len() + added.len())
     }
 
     /// Delivers this view from now on. Costs what changed.

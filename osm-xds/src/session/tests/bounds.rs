@@ -66,6 +66,41 @@ fn too_many_names_have_no_effect_but_the_end_of_the_stream() {
 }
 
 #[test]
+fn the_bound_on_names_counts_what_is_subscribed_to_in_the_end() {
+    bounded(Dialect::Delta).play(
+        "
+        view 1 eds:a=1 eds:b=1 eds:c=1
+        <- eds +a +b
+        -> 1 eds a=1 b=1
+        # A name goes once, however often that is said.
+        <- eds -a -a -a +c +d
+        fails 3 names of endpoints resources subscribed to; at most 2 are allowed
+        # One that goes and comes stays.
+        <- eds -a -b +a +b +c
+        fails 3 names of endpoints resources subscribed to; at most 2 are allowed
+        # One that comes twice comes once.
+        <- eds -a +c +c
+        -> 2 eds c=1
+        ",
+    );
+}
+
+#[test]
+fn what_a_proxy_has_from_before_is_bounded_as_well() {
+    bounded(Dialect::Delta).play(
+        "
+        view 1 cds:a=1 cds:b=1
+        <- cds having a=1 b=1 c=1
+        fails 3 names of cluster resources subscribed to; at most 2 are allowed
+        <- cds having long=1
+        fails a cluster resource name of 4 bytes; it must have 1 to 3
+        <- cds having a=1 b=1
+        -> nothing
+        ",
+    );
+}
+
+#[test]
 fn a_name_that_no_resource_can_have_ends_the_stream() {
     bounded(Dialect::Delta).play(
         "
