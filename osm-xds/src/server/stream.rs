@@ -261,6 +261,10 @@ impl<P: Protocol> Open<P> {
             if self.shared.closing.is_cancelled() {
                 return Err(shutting_down());
             }
+            // There may always be something to say: then no event is waited for.
+            if self.expires.is_some_and(|moment| moment <= tokio::time::Instant::now()) {
+                return Err(expired());
+            }
             let round = self.registration.round();
             // What has come in meanwhile is seen first: the newest view, and one
             // request, so that one who only asks is still answered.
