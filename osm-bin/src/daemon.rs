@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::args::ControllerArgs;
 use crate::controller::Controller;
 use crate::readiness::Readiness;
-use crate::telemetry;
+use crate::{limits, telemetry};
 
 /// How often readiness is looked at until everything is ready.
 const LOOK: Duration = Duration::from_millis(5);
@@ -25,6 +25,7 @@ pub fn main() -> ExitCode {
     let args = ControllerArgs::parse();
     let run = || -> Result<()> {
         telemetry::install(&args.logs)?;
+        limits::raise_open_files();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting")?;
         runtime.block_on(run(&args))
     };

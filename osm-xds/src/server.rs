@@ -98,10 +98,14 @@ impl Default for ServerOptions {
     }
 }
 
-/// After so many failed accepts in a row the listener is given up.
+/// After so many failed accepts in a row the listener is given up, unless they
+/// are no fault of its own.
 const MAX_ACCEPT_FAILURES: u32 = 100;
 /// The pause after a failed accept: most often a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// The system lacks something that it may have again: ENOMEM, ENFILE, EMFILE and
+/// ENOBUFS of Linux.
+const LACKS: [i32; 4] = [12, 23, 24, 105];
 
 /// An ADS server that has not begun yet.
 pub struct Server {
@@ -184,10 +188,12 @@ impl Server {
                         self.begin(connections, socket, address);
                     }
                     Err(error) => {
-                        failures += 1;
                         account::connection_failed(&self.shared.metrics, "accept");
-                        tracing::debug!(%error, failures, "accept fails");
-                        if failures >= MAX_ACCEPT_FAILURES {
+                        if failures == 0 {
+                            tracing::warn!(%error, "new connections cannot be accepted");
+                        }
+                        failures = u32::saturating_add(failures, 1);
+                        if failures >= MAX_ACCEPT_FAILURES && !passes(&error) {
                             return Err(error);
                         }
                         tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -215,5 +221,28 @@ impl Server {
             served.await;
             drop(open);
         });
+    }
+}
+
+/// Whether an accept that failed like this says nothing about the listener.
+fn passes(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::ConnectionAborted
+        || error.raw_os_error().is_some_and(|number| LACKS.contains(&number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_is_given_up_for_its_own_faults_only() {
+        // ECONNABORTED, and what the system may lack.
+        for number in [103, 12, 23, 24, 105] {
+            assert!(passes(&io::Error::from_raw_os_error(number)), "{number}");
+        }
+        // EBADF, EINVAL
+        for number in [9, 22] {
+            assert!(!passes(&io::Error::from_raw_os_error(number)), "{number}");
+        }
     }
 }
