@@ -1,11 +1,14 @@
 //! The tasks of a control plane: named, ended together, and missed when one
 //! ends that should not.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use anyhow::Result;
+use futures::FutureExt;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -49,30 +52,40 @@ impl Tasks {
         name: &'static str,
         task: impl Future<Output = Result<()>> + Send + 'static,
     ) {
-        let (fail, stopping) = (self.fail.clone(), self.stopping.clone());
         self.start(name, async move {
-            let reason = match task.await {
+            Some(match task.await {
                 Ok(()) => "it had nothing left to do".to_owned(),
                 Err(error) => format!("{error:#}"),
-            };
-            if !stopping.is_cancelled() {
-                tracing::debug!(task = name, reason, "task ends");
-                // Nobody may be listening any more.
-                drop(fail.send(TaskFailed { name, reason }));
-            }
+            })
         });
     }
 
-    /// Starts a task that may end by itself: what it did stays in force.
+    /// Starts a task that may end by itself: what it did stays in force. Only
+    /// when it panics is it missed.
     pub(super) fn spawn_ending(
         &mut self,
         name: &'static str,
         task: impl Future<Output = ()> + Send + 'static,
     ) {
-        self.start(name, task);
+        self.start(name, async move {
+            task.await;
+            None
+        });
     }
 
-    fn start(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+    /// Starts a task that gives the reason why it is missed, if it is.
+    fn start(&mut self, name: &'static str, task: impl Future<Output = Option<String>> + Send + 'static) {
+        let (fail, stopping) = (self.fail.clone(), self.stopping.clone());
+        let task = async move {
+            // Nothing of a task that panicked is used again.
+            let ended = AssertUnwindSafe(task).catch_unwind().await;
+            let Some(reason) = ended.unwrap_or_else(|panic| Some(panicked(&*panic))) else { return };
+            if !stopping.is_cancelled() {
+                tracing::debug!(task = name, reason, "task ends");
+                // Nobody may be listening any more.
+                drop(fail.send(TaskFailed { name, reason }));
+            }
+        };
         self.handles.insert(name, tokio::spawn(task));
     }
 
@@ -110,6 +123,13 @@ impl Tasks {
     }
 }
 
+/// What a panic said.
+fn panicked(panic: &(dyn Any + Send)) -> String {
+    let said = panic.downcast_ref::<&str>().copied();
+    let said = said.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("it panicked: {}", said.unwrap_or("without a message"))
+}
+
 impl Drop for Tasks {
     fn drop(&mut self) {
         self.stopping.cancel();
@@ -128,6 +148,16 @@ mod tests {
         tasks.spawn_failing("two", async { anyhow::bail!("broken") });
         let failed = tasks.failed().await;
         assert_eq!(failed.to_string(), "the two ended: broken");
+        tasks.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_task_that_panics_is_missed_even_if_it_may_end() {
+        let mut tasks = Tasks::new();
+        tasks.spawn_ending("one", async { panic!("no such thing") });
+        assert_eq!(tasks.failed().await.to_string(), "the one ended: it panicked: no such thing");
+        tasks.spawn("two", async { panic!("number {}", 2) });
+        assert_eq!(tasks.failed().await.to_string(), "the two ended: it panicked: number 2");
         tasks.stop().await;
     }
 }
