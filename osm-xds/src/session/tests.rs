@@ -1,6 +1,7 @@
 //! Tests of sessions: transcripts, and random streams of a modelled Envoy.
 
 mod bounds;
+mod cost;
 mod order;
 mod random;
 mod refuse;
