@@ -89,6 +89,7 @@ pub fn first_process(settings: &str) -> Result<()> {
 /// # Errors
 /// When it does not start.
 pub fn supervise(settings: &str) -> Result<()> {
+    crate::limits::raise_open_files();
     let settings: Settings = serde_json::from_str(settings).context("reading settings")?;
     log_to_file(&settings)?;
     let stop = CancellationToken::new();
