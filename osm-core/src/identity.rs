@@ -11,12 +11,12 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::name::{InvalidName, NamespaceName, ObjectName, check_dns_subdomain, name_type};
+use crate::name::{InvalidName, NamespaceName, ObjectName, check_dns_label, check_dns_subdomain, name_type};
 
 name_type! {
     /// The name of a trust domain, such as `cluster.local`: whoever holds its
     /// root key decides which identities exist in it.
-    TrustDomain, "trust domain"
+    TrustDomain, "trust domain", check_dns_subdomain
 }
 
 /// The identity of a workload: its service account and namespace.
@@ -138,10 +138,7 @@ impl FromStr for ProxyUuid {
     type Err = InvalidName;
 
     fn from_str(text: &str) -> Result<Self, InvalidName> {
-        check_dns_subdomain("proxy UUID", text)?;
-        if text.len() > 63 || text.contains('.') {
-            return Err(InvalidName::new("proxy UUID", text, "it must be one DNS label of at most 63 bytes"));
-        }
+        check_dns_label("proxy UUID", text)?;
         Ok(Self(text.into()))
     }
 }

@@ -12,6 +12,8 @@ use thiserror::Error;
 
 /// The longest name that Kubernetes gives an object, in bytes.
 pub const MAX_NAME_LENGTH: usize = 253;
+/// The longest part between dots of a DNS name, in bytes.
+const MAX_LABEL_LENGTH: usize = 63;
 
 /// A text that is not a valid name.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -53,8 +55,18 @@ pub(crate) fn check_dns_subdomain(what: &'static str, text: &str) -> Result<(), 
     Ok(())
 }
 
+/// Checks an RFC 1123 label: a subdomain without `.`, of at most 63 bytes.
+pub(crate) fn check_dns_label(what: &'static str, text: &str) -> Result<(), InvalidName> {
+    check_dns_subdomain(what, text)?;
+    if text.len() > MAX_LABEL_LENGTH || text.contains('.') {
+        return Err(InvalidName::new(what, text, "it must be one DNS label of at most 63 bytes"));
+    }
+    Ok(())
+}
+
+/// A name whose texts are those that a function accepts.
 macro_rules! name_type {
-    ($(#[$doc:meta])* $name:ident, $what:literal) => {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $check:ident) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(Arc<str>);
@@ -71,7 +83,7 @@ macro_rules! name_type {
             type Err = InvalidName;
 
             fn from_str(text: &str) -> Result<Self, InvalidName> {
-                check_dns_subdomain($what, text)?;
+                $check($what, text)?;
                 Ok(Self(text.into()))
             }
         }
@@ -93,12 +105,12 @@ pub(crate) use name_type;
 
 name_type! {
     /// The name of an object within its namespace (RFC 1123 subdomain).
-    ObjectName, "name"
+    ObjectName, "name", check_dns_subdomain
 }
 
 name_type! {
-    /// The name of a namespace.
-    NamespaceName, "namespace"
+    /// The name of a namespace (RFC 1123 label).
+    NamespaceName, "namespace", check_dns_label
 }
 
 /// A name with its namespace, `namespace/name`.
@@ -251,6 +263,17 @@ mod tests {
     fn a_name_with_a_character_that_could_change_its_meaning_is_refused() {
         for text in ["", "A", "a/b", "a..b", "-a", "a-", "a b", "a\n", "ä", &"x".repeat(254)] {
             assert!(text.parse::<ObjectName>().is_err(), "{text:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn a_namespace_is_one_label() {
+        for text in ["shop", "book-store", &"x".repeat(63)] {
+            let name: NamespaceName = text.parse().expect("a valid namespace");
+            assert_eq!(name.to_string(), text);
+        }
+        for text in ["", "a.b", "A", "-a", &"x".repeat(64)] {
+            assert!(text.parse::<NamespaceName>().is_err(), "{text:?} was accepted");
         }
     }
 

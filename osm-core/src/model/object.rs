@@ -120,7 +120,7 @@ impl MeshObject {
                 return ObjectRef {
                     kind,
                     namespace: None,
-                    name: name.expect("namespace names and object names follow the same rule"),
+                    name: name.expect("namespace names are object names"),
                 };
             }
             Self::ServiceAccount(object) => &object.name,

@@ -1,8 +1,10 @@
 //! Namespace (v1).
 
 use osm_core::model;
+use osm_core::name::{Kind, ObjectRef};
 use serde::Deserialize;
 
+use super::conversion::Findings;
 use super::{Conversion, Metadata};
 
 /// The label that puts a namespace into the mesh of its value.
@@ -19,19 +21,32 @@ impl Namespace {
     /// The namespace as a fact.
     #[must_use]
     pub fn facts(&self) -> Conversion {
-        let name = self.metadata.name.as_str().parse();
-        let mut fact =
-            model::Namespace::new(name.expect("names of objects and of namespaces follow the same rule"));
+        let name = &self.metadata.name;
+        let mut findings =
+            Findings::about(ObjectRef { kind: Kind::Namespace, namespace: None, name: name.clone() });
+        let Ok(name) = name.as_str().parse() else {
+            let message = "the name of a namespace is one DNS label of at most 63 bytes, without dots";
+            findings.error("bad-name", "metadata.name", message);
+            return findings.without_fact();
+        };
+        let mut fact = model::Namespace::new(name);
         fact.meta = self.metadata.meta();
         fact.monitored_by = self.metadata.labels.get(MONITORED_BY_LABEL).cloned();
-        Conversion::of(fact)
+        findings.with(fact)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::manifest::testing::fact;
+    use crate::manifest::testing::{convert, fact, findings};
     use osm_core::model::MeshObject;
+
+    #[test]
+    fn a_name_that_no_namespace_can_have_is_refused() {
+        let text = "{apiVersion: v1, kind: Namespace, metadata: {name: shop.one}}";
+        assert_eq!(findings(text), ["bad-name metadata.name"]);
+        assert_eq!(convert(text).objects, []);
+    }
 
     #[test]
     fn the_label_names_the_mesh() {
