@@ -203,6 +203,24 @@ mod tests {
         assert!(watch.changed().now_or_never().is_none(), "it is given once");
     }
 
+    #[tokio::test]
+    async fn what_belongs_together_is_one_snapshot() {
+        let (source, writer) = crate::source::MemorySource::new([]);
+        let (catalog, driver) = Catalog::new(MeshOptions::default());
+        let mut watch = catalog.watch();
+        let feeding = driver.run(Box::new(source));
+        let reading = async {
+            watch.changed().await.expect("the first snapshot");
+            writer.send_all((0..1000).map(|number| namespace(&format!("n{number}"))));
+            let (snapshot, _) = watch.changed().await.expect("a snapshot");
+            assert!((0..1000).all(|number| {
+                snapshot.is_monitored(&format!("n{number}").parse().expect("a valid name"))
+            }));
+        };
+        futures::pin_mut!(feeding, reading);
+        futures::future::select(feeding, reading).await;
+    }
+
     #[test]
     fn a_reader_that_was_away_for_too_long_is_told_that_everything_changed() {
         let (catalog, mut driver) = Catalog::new(MeshOptions::default());

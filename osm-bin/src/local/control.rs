@@ -134,7 +134,8 @@ impl Control {
         }
         let changed = !events.is_empty();
         if let Some(writer) = &told.writer {
-            events.into_iter().for_each(|event| writer.send(event));
+            // What one edit leads to is one snapshot.
+            writer.send_all(events);
         }
         told.objects = objects;
         told.diagnostics = diagnostics;

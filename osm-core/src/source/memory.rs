@@ -1,7 +1,7 @@
 //! A source that a program writes to.
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
-use futures::stream::{BoxStream, StreamExt};
+use futures::stream::{self, BoxStream, StreamExt};
 
 use super::{ConfigSource, SourceEvent};
 use crate::model::MeshObject;
@@ -20,14 +20,14 @@ use crate::name::ObjectRef;
 /// ```
 #[derive(Debug)]
 pub struct MemorySource {
-    events: UnboundedReceiver<SourceEvent>,
+    events: UnboundedReceiver<Vec<SourceEvent>>,
 }
 
 /// The hand that writes to a [`MemorySource`]. Writing never blocks and never
 /// fails; when the source is gone, nothing happens.
 #[derive(Debug, Clone)]
 pub struct MemoryWriter {
-    events: UnboundedSender<SourceEvent>,
+    events: UnboundedSender<Vec<SourceEvent>>,
 }
 
 impl MemorySource {
@@ -54,20 +54,26 @@ impl MemoryWriter {
 
     /// Replaces everything.
     pub fn replace(&self, objects: impl IntoIterator<Item = MeshObject>) {
-        self.send(SourceEvent::Reset);
-        objects.into_iter().for_each(|object| self.apply(object));
-        self.send(SourceEvent::Ready);
+        let objects = objects.into_iter().map(SourceEvent::apply);
+        self.send_all([SourceEvent::Reset].into_iter().chain(objects).chain([SourceEvent::Ready]));
     }
 
     /// Says any event.
     pub fn send(&self, event: SourceEvent) {
+        self.send_all([event]);
+    }
+
+    /// Says events that belong together. They are read at once, so that no
+    /// snapshot is made of a part of them (of up to 4,096; between `Reset` and
+    /// `Ready`, of any number).
+    pub fn send_all(&self, events: impl IntoIterator<Item = SourceEvent>) {
         // The receiver ends with the catalog, after which nobody listens.
-        drop(self.events.unbounded_send(event));
+        drop(self.events.unbounded_send(events.into_iter().collect()));
     }
 }
 
 impl ConfigSource for MemorySource {
     fn into_events(self: Box<Self>) -> BoxStream<'static, SourceEvent> {
-        self.events.boxed()
+        self.events.flat_map(stream::iter).boxed()
     }
 }
