@@ -267,8 +267,12 @@ impl Core {
     }
 
     /// Turns a batch into a response, and notes what is on its way.
-    fn close(&mut self, kind: ResourceKind, base: &View, batch: Batch, now: Instant) -> Response {
+    fn close(&mut self, kind: ResourceKind, base: &View, mut batch: Batch, now: Instant) -> Response {
         let nonce = Nonce(self.next_nonce());
+        if self.kind(kind).earlier.is_some() {
+            // If this is refused, what the proxy has from before is still there.
+            batch.items.iter_mut().for_each(|item| item.doubtful = true);
+        }
         let whole = self.is_whole(kind);
         if kind == ResourceKind::Cluster {
             self.repeat_endpoints(base, &batch.items, whole);
@@ -294,11 +298,12 @@ impl Core {
 
     /// A cluster that Envoy has and that changes is warmed anew, and becomes
     /// active only when its endpoints are told again: changed or not, gone, or
-    /// refused before. A whole response may also take back what was applied of a
-    /// refused one.
+    /// refused before. Whoever asks for a cluster's endpoints has the cluster,
+    /// even if it did not tell so: it may have applied it from a refused
+    /// response. A whole response may also take that back again.
     fn repeat_endpoints(&mut self, base: &View, items: &[Item], whole: bool) {
-        let changes = items.iter().filter(|item| item.doubtful || !item.had.nothing());
-        let mut names: Vec<_> = changes.filter_map(|item| Some(item.resource()?.key.name.clone())).collect();
+        let told = items.iter().filter_map(|item| item.resource());
+        let mut names: Vec<_> = told.map(|resource| resource.key.name.clone()).collect();
         let clusters = self.kind(ResourceKind::Cluster);
         if whole {
             let pending = clusters.ready.iter().chain(&clusters.held);

@@ -79,6 +79,20 @@ fn endpoints_of_a_changed_cluster_are_told_even_if_the_proxy_has_them() {
 }
 
 #[test]
+fn endpoints_of_a_cluster_that_a_proxy_has_and_does_not_tell_of_are_told() {
+    Transcript::delta().play(
+        "
+        view 1 cds:a=2 eds:a=1
+        # It applied a from a response that it refused for another cluster.
+        <- cds having b=1
+        -> 1 cds a=2
+        <- eds +a having a=1
+        -> 2 eds a=1
+        ",
+    );
+}
+
+#[test]
 fn a_proxy_without_routes_keeps_gone_clusters_for_a_while_only() {
     Transcript::delta().play(
         "

@@ -310,3 +310,24 @@ fn names_of_clusters_may_be_asked_for() {
         ",
     );
 }
+
+#[test]
+fn what_a_proxy_kept_from_before_by_a_refusal_goes_when_it_is_gone() {
+    Transcript::sotw().play(
+        "
+        view 1 cds:a=1
+        <- cds
+        -> 1 cds a=1
+        <- ack 1
+        view 2 cds:a=2
+        reconnect
+        <- cds having
+        -> 1 cds a=2
+        <- nack 1 bad
+        -> nothing
+        refused cds:a=2
+        view 3
+        -> 2 cds
+        ",
+    );
+}
