@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 
 /// Open Service Mesh
 #[derive(Debug, Clone, Parser)]
-#[command(name = "osm", about = "A service mesh: control plane and tools for Envoy")]
+#[command(name = "osm", version, about = "A service mesh: control plane and tools for Envoy")]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -1,5 +1,6 @@
 //! The program `osm-controller`: a control plane from its start to SIGTERM.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -7,7 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use osm_core::catalog::{Catalog, MeshCatalog};
+use osm_core::catalog::{Catalog, MeshCatalog, SnapshotWatch};
+use osm_core::diagnostic::Severity;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -18,6 +20,8 @@ use crate::{limits, telemetry};
 
 /// How often readiness is looked at until everything is ready.
 const LOOK: Duration = Duration::from_millis(5);
+/// How many findings of one change are logged in full.
+const LOGGED_FINDINGS: usize = 20;
 
 /// Runs `osm-controller`.
 #[must_use]
@@ -48,8 +52,10 @@ async fn run(args: &ControllerArgs) -> Result<()> {
         (controller.xds_address(), controller.admin_address()),
         args.ready_file.clone(),
     );
+    let watched = tell_findings(controller.catalog().watch());
     let forever = async {
-        announced.await?;
+        let (announced, ()) = tokio::join!(announced, watched);
+        announced?;
         std::future::pending().await
     };
     let ended: Result<()> = tokio::select! {
@@ -85,4 +91,34 @@ async fn announce(
     std::fs::write(&fresh, format!("{addresses}\n"))
         .and_then(|()| std::fs::rename(&fresh, &file))
         .with_context(|| format!("writing --ready-file {}", file.display()))
+}
+
+/// Logs each finding when it comes and when it is gone, until the catalog ends.
+async fn tell_findings(mut snapshots: SnapshotWatch) {
+    let mut known = BTreeMap::new();
+    let mut is_first = true;
+    while let Some((snapshot, change)) = snapshots.changed().await {
+        if !std::mem::take(&mut is_first) && !change.diagnostics {
+            continue;
+        }
+        let now: BTreeMap<String, Severity> =
+            snapshot.diagnostics().map(|finding| (finding.to_string(), finding.severity)).collect();
+        let came: Vec<_> = now.iter().filter(|(text, _)| !known.contains_key(*text)).collect();
+        let gone: Vec<_> = known.keys().filter(|text| !now.contains_key(*text)).collect();
+        for (text, severity) in came.iter().take(LOGGED_FINDINGS) {
+            match severity {
+                Severity::Error => tracing::error!("{text}"),
+                Severity::Warning => tracing::warn!("{text}"),
+                Severity::Info => tracing::info!("{text}"),
+            }
+        }
+        for text in gone.iter().take(LOGGED_FINDINGS) {
+            tracing::info!("no longer: {text}");
+        }
+        let more = came.len().max(gone.len()).saturating_sub(LOGGED_FINDINGS);
+        if more > 0 {
+            tracing::warn!(came = came.len(), gone = gone.len(), "more findings than are logged");
+        }
+        known = now;
+    }
 }

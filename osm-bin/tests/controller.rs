@@ -111,6 +111,32 @@ fn the_daemon_tells_its_readiness_metrics_and_version_and_drains_on_sigterm() {
 }
 
 #[test]
+fn a_broken_file_and_its_end_are_logged() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let manifests = folder.path().join("mesh");
+    std::fs::create_dir(&manifests).expect("a folder");
+    std::fs::write(manifests.join("a.yaml"), "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n")
+        .expect("a file");
+    let daemon = Daemon::start(&manifests.display().to_string(), folder.path());
+    let findings = |wanted: &str| {
+        eventually(wanted, || {
+            let (_, metrics) = daemon.get("/metrics");
+            metrics.lines().any(|line| line == wanted).then_some(())
+        });
+    };
+    findings("osm_findings 0");
+    std::fs::write(manifests.join("broken.yaml"), "kind: [").expect("a file");
+    findings("osm_findings 1");
+    std::fs::remove_file(manifests.join("broken.yaml")).expect("it was written");
+    findings("osm_findings 0");
+    let (status, log) = daemon.end();
+    assert!(status.success(), "{log}");
+    let about: Vec<_> = log.lines().filter(|line| line.contains("broken.yaml")).collect();
+    assert_eq!(about.len(), 2, "{log}");
+    assert!(about[0].contains("ERROR") && about[1].contains("no longer"), "{log}");
+}
+
+#[test]
 fn a_second_start_has_the_same_root() {
     let folder = tempfile::tempdir().expect("a folder");
     let root = || std::fs::read(folder.path().join("ca/ca.crt")).expect("a root");

@@ -134,10 +134,12 @@ impl Reporter for Screen {
             Outcome::Rotated { after_ms, .. } => Some(*after_ms),
             _ => None,
         });
-        let mut summary = format!("buyer {}; thief {}", report.buyer, thieving(&report.thief));
+        // First what must not be cut on a narrow terminal.
+        let mut summary = String::new();
         if let Some(after) = acknowledged.reduce(f64::max) {
-            let _ = write!(summary, "; every proxy after {after:.1} ms");
+            let _ = write!(summary, "every proxy after {after:.1} ms; ");
         }
+        let _ = write!(summary, "buyer {}; thief {}", report.buyer, thieving(&report.thief));
         text.push_str(&line(report.ok, &report.step, &summary));
         for check in report.checks.iter().filter(|check| !check.ok) {
             let _ = writeln!(text, "      {} {}: {}", "✗".red(), check.check, check.saw);
@@ -159,7 +161,7 @@ impl Reporter for Screen {
             let _ = write!(text, "; {failed} not as they should be");
         }
         let hint = "The mesh goes on. Edit the manifests above and see how fast it follows; in another terminal,\n  \
-                    `osm local status --name demo` shows every proxy. Ctrl-C ends it and leaves nothing behind.";
+                    `osm local status --name demo` shows every proxy. Ctrl-C ends it; nothing goes on running.";
         self.keep(&format!("\n{}\n  {}\n\n", line(*ok, "summary", &text), hint.dimmed()));
     }
 }

@@ -12,6 +12,7 @@ use tokio::process::{Child, Command};
 use crate::demo::DemoArgs;
 use crate::local::api::{Phase, Status};
 use crate::local::client::Client;
+use crate::local::requirements::{Tools, search_path};
 use crate::local::state::StateFolder;
 
 /// How long a mesh may take to come up.
@@ -28,6 +29,7 @@ pub(super) struct Mesh {
     client: Client,
     child: Option<Child>,
     output: File,
+    name: String,
 }
 
 impl Mesh {
@@ -35,7 +37,9 @@ impl Mesh {
     pub(super) fn prepare(args: &DemoArgs, name: &str, state: &Path, manifests: &Path) -> Result<Self> {
         let program = std::env::current_exe().context("finding this program")?;
         let output = tempfile::tempfile().context("making a file for the mesh's output")?;
-        let mut command = Command::new(program);
+        // However this demo ends, its mesh ends in order.
+        let mut command = Command::new(Tools::find(&search_path())?.setpriv);
+        command.args(["--pdeathsig", "TERM", "--"]).arg(program);
         command.args(["local", "up", "--name", name, "-f"]).arg(manifests).arg("--state").arg(state);
         if let Some(envoy) = &args.envoy {
             command.arg("--envoy").arg(envoy);
@@ -46,7 +50,7 @@ impl Mesh {
         let copy = || output.try_clone().context("sharing the mesh's output");
         command.stdin(Stdio::null()).stdout(copy()?).stderr(copy()?).kill_on_drop(true);
         let client = Client::new(StateFolder::new(state, name)?.socket());
-        Ok(Self { command, client, child: None, output })
+        Ok(Self { command, client, child: None, output, name: name.to_owned() })
     }
 
     pub(super) fn client(&self) -> &Client {
@@ -56,7 +60,10 @@ impl Mesh {
     /// Starts it and waits until all of its pods are ready.
     pub(super) async fn start(&mut self) -> Result<Status> {
         if self.client.is_up().await {
-            bail!("a demo runs already; end it with `osm local down`, or choose another `--name`");
+            bail!(
+                "a demo runs already; end it with `osm local down --name {}`, or choose another `--name`",
+                self.name
+            );
         }
         self.child = Some(self.command.spawn().context("starting the mesh")?);
         let deadline = Instant::now() + START_LIMIT;
