@@ -1,6 +1,5 @@
 //! The program `osm-controller`: a control plane from its start to SIGTERM.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,13 +7,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use osm_core::catalog::{Catalog, MeshCatalog, SnapshotWatch};
-use osm_core::diagnostic::Severity;
+use osm_core::catalog::{Catalog, MeshCatalog};
+use osm_core::diagnostic::{Diagnostic, Severity};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::ControllerArgs;
 use crate::controller::Controller;
+use crate::findings::Findings;
 use crate::readiness::Readiness;
 use crate::{limits, telemetry};
 
@@ -52,7 +52,8 @@ async fn run(args: &ControllerArgs) -> Result<()> {
         (controller.xds_address(), controller.admin_address()),
         args.ready_file.clone(),
     );
-    let watched = tell_findings(controller.catalog().watch());
+    let mut findings = Findings::default();
+    let watched = findings.follow(controller.catalog().watch(), log_findings);
     let forever = async {
         let (announced, ()) = tokio::join!(announced, watched);
         announced?;
@@ -93,32 +94,19 @@ async fn announce(
         .with_context(|| format!("writing --ready-file {}", file.display()))
 }
 
-/// Logs each finding when it comes and when it is gone, until the catalog ends.
-async fn tell_findings(mut snapshots: SnapshotWatch) {
-    let mut known = BTreeMap::new();
-    let mut is_first = true;
-    while let Some((snapshot, change)) = snapshots.changed().await {
-        if !std::mem::take(&mut is_first) && !change.diagnostics {
-            continue;
+/// Logs findings that came and that are gone, the worst first.
+fn log_findings(came: &[&Diagnostic], gone: &[&Diagnostic]) {
+    for finding in came.iter().rev().take(LOGGED_FINDINGS) {
+        match finding.severity {
+            Severity::Error => tracing::error!("{finding}"),
+            Severity::Warning => tracing::warn!("{finding}"),
+            Severity::Info => tracing::info!("{finding}"),
         }
-        let now: BTreeMap<String, Severity> =
-            snapshot.diagnostics().map(|finding| (finding.to_string(), finding.severity)).collect();
-        let came: Vec<_> = now.iter().filter(|(text, _)| !known.contains_key(*text)).collect();
-        let gone: Vec<_> = known.keys().filter(|text| !now.contains_key(*text)).collect();
-        for (text, severity) in came.iter().take(LOGGED_FINDINGS) {
-            match severity {
-                Severity::Error => tracing::error!("{text}"),
-                Severity::Warning => tracing::warn!("{text}"),
-                Severity::Info => tracing::info!("{text}"),
-            }
-        }
-        for text in gone.iter().take(LOGGED_FINDINGS) {
-            tracing::info!("no longer: {text}");
-        }
-        let more = came.len().max(gone.len()).saturating_sub(LOGGED_FINDINGS);
-        if more > 0 {
-            tracing::warn!(came = came.len(), gone = gone.len(), "more findings than are logged");
-        }
-        known = now;
+    }
+    for finding in gone.iter().rev().take(LOGGED_FINDINGS) {
+        tracing::info!("no longer: {finding}");
+    }
+    if came.len().max(gone.len()) > LOGGED_FINDINGS {
+        tracing::warn!(came = came.len(), gone = gone.len(), "more findings than are logged");
     }
 }

@@ -11,6 +11,7 @@ pub mod cli;
 pub mod controller;
 pub mod daemon;
 pub mod demo;
+mod findings;
 pub mod limits;
 pub mod local;
 pub mod readiness;

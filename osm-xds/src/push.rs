@@ -17,6 +17,7 @@ mod engine;
 mod outbound;
 mod part;
 mod refusals;
+mod work;
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,7 +30,8 @@ use osm_core::policy::{self, Unknown};
 use tokio::sync::{mpsc, watch};
 
 pub use driver::PublisherDriver;
-pub use engine::{Engine, SubscriptionId, Work};
+pub use engine::{Engine, SubscriptionId};
+pub use work::Work;
 
 use crate::view::{Refusal, ViewSender, ViewSource, ViewWatch};
 

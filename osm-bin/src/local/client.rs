@@ -150,7 +150,7 @@ impl Client {
     async fn connect(&self) -> Result<UnixStream> {
         UnixStream::connect(&self.socket).await.map_err(|error| match error.kind() {
             io::ErrorKind::PermissionDenied => {
-                anyhow::anyhow!("only root may do this for now: try again with sudo")
+                anyhow::anyhow!("only root may do this: try again with sudo")
             }
             _ => anyhow::anyhow!(
                 "no mesh runs here (nothing listens on {}); start one with `osm local up -f DIR`",

@@ -7,9 +7,10 @@ use osm_core::ir::{Access, InboundAccess, InboundService, ProxyClass};
 use osm_core::policy;
 use osm_core::snapshot::MeshSnapshot;
 
-use super::engine::{SubscriptionId, Work};
+use super::engine::SubscriptionId;
 use super::outbound::ViewpointId;
 use super::part::reuse;
+use super::work::Work;
 use crate::generate;
 use crate::resource::Resource;
 use crate::view::{Layer, LayerId};

@@ -10,8 +10,8 @@ use osm_core::policy::{self, OutboundKey, Reach};
 use osm_core::snapshot::MeshSnapshot;
 
 use super::class::ClassId;
-use super::engine::Work;
 use super::part::Part;
+use super::work::Work;
 use crate::resource::{Resource, ResourceKey};
 use crate::view::{Layer, LayerId};
 

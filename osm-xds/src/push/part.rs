@@ -6,7 +6,7 @@ use osm_core::ir::{OutboundService, Upstream, UpstreamEndpoints};
 use osm_core::policy::{self, OutboundKey};
 use osm_core::snapshot::MeshSnapshot;
 
-use super::engine::Work;
+use super::work::Work;
 use crate::generate;
 use crate::resource::Resource;
 

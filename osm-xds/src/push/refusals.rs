@@ -9,8 +9,8 @@ use osm_core::name::ServiceName;
 use osm_core::policy;
 use osm_core::snapshot::MeshSnapshot;
 
-use super::engine::Work;
 use super::part::reuse;
+use super::work::Work;
 use crate::generate;
 use crate::resource::{Resource, ResourceKey};
 use crate::view::{Layer, LayerId};

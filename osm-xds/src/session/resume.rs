@@ -107,8 +107,8 @@ impl Core {
         self.worked(delivered);
     }
 
-    /// Whether the dialect of this session is state of the world and a response
-    /// of this kind has to hold all resources.
+    /// Whether a response of this kind has to hold all resources, as in the state
+    /// of the world.
     pub(super) fn is_whole(&self, kind: ResourceKind) -> bool {
         self.dialect() == Dialect::Sotw && kind.has_wildcard()
     }

@@ -1,6 +1,5 @@
 //! What an edit changed, and what it led to.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,6 +9,7 @@ use osm_k8s::{Entry, Manifests};
 use tokio::sync::broadcast;
 
 use crate::controller::ChangeReport;
+use crate::findings::Findings;
 use crate::local::api::{Change, Finding, Happening};
 use crate::local::context::Context;
 
@@ -124,18 +124,13 @@ pub(crate) fn finding(diagnostic: &Diagnostic) -> Finding {
 /// Tells each change of what is wrong with the manifests, whichever control
 /// plane says so.
 pub(super) async fn follow_findings(context: Arc<Context>) {
-    let mut known = BTreeSet::new();
+    let mut findings = Findings::default();
     let mut controls = context.control.watch();
     loop {
         let serving = controls.borrow_and_update().clone();
         let follow = async {
             let Some(serving) = serving else { return };
-            let mut snapshots = serving.catalog.watch();
-            while let Some((snapshot, _)) = snapshots.changed().await {
-                let now: BTreeSet<Finding> = snapshot.diagnostics().map(finding).collect();
-                tell_difference(&context, &known, &now);
-                known = now;
-            }
+            findings.follow(serving.catalog.watch(), |came, gone| tell(&context, came, gone)).await;
         };
         tokio::select! {
             changed = controls.changed() => if changed.is_err() { return },
@@ -144,12 +139,14 @@ pub(super) async fn follow_findings(context: Arc<Context>) {
     }
 }
 
-fn tell_difference(context: &Context, known: &BTreeSet<Finding>, now: &BTreeSet<Finding>) {
-    let new: Vec<Finding> = now.difference(known).cloned().collect();
-    let gone: Vec<String> = known.difference(now).map(|finding| finding.text.clone()).collect();
-    if !new.is_empty() || !gone.is_empty() {
-        context.events.add(Happening::Findings { new, gone });
-    }
+fn tell(context: &Context, came: &[&Diagnostic], gone: &[&Diagnostic]) {
+    let shown = |diagnostics: &[&Diagnostic]| {
+        let mut shown: Vec<Finding> = diagnostics.iter().map(|diagnostic| finding(diagnostic)).collect();
+        shown.sort();
+        shown
+    };
+    let gone = shown(gone).into_iter().map(|finding| finding.text).collect();
+    context.events.add(Happening::Findings { new: shown(came), gone });
 }
 
 #[cfg(test)]
