@@ -20,9 +20,8 @@ impl Findings {
         mut snapshots: SnapshotWatch,
         mut tell: impl FnMut(&[&Diagnostic], &[&Diagnostic]),
     ) {
-        let mut is_first = true;
         while let Some((snapshot, change)) = snapshots.changed().await {
-            if !std::mem::take(&mut is_first) && !change.diagnostics {
+            if !change.diagnostics {
                 continue;
             }
             let now: BTreeSet<Diagnostic> = snapshot.diagnostics().cloned().collect();

@@ -166,7 +166,7 @@ impl Published {
     fn change_since(&self, seen: u64) -> ChangeSet {
         let newer = self.recent.iter().filter(|(version, _)| *version > seen);
         let complete = self.recent.front().is_some_and(|(oldest, _)| *oldest <= seen + 1) && seen > 0;
-        let mut change = ChangeSet { settings: !complete, ..ChangeSet::default() };
+        let mut change = ChangeSet { settings: !complete, diagnostics: !complete, ..ChangeSet::default() };
         for (_, one) in newer {
             change.merge(ChangeSet::clone(one));
         }
@@ -243,6 +243,6 @@ mod tests {
             driver.take_in([split(weight)]);
         }
         let (_, change) = watch.changed().now_or_never().flatten().expect("a snapshot");
-        assert!(change.settings);
+        assert!(change.settings && change.diagnostics);
     }
 }
