@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use osm_core::ir::{Access, InboundAccess, ProxyIr};
+use osm_core::ir::ProxyIr;
 use osm_core::model::{MeshConfig, MeshObject};
 use osm_core::name::ObjectRef;
 use osm_core::snapshot::{MeshOptions, MeshSnapshot, SnapshotBuilder};
@@ -65,7 +65,5 @@ pub fn resources(ir: &ProxyIr, pem: &Pem) -> Vec<Resource> {
 
 /// The secrets that say who may use the TCP services of a proxy.
 pub fn validation_secrets(ir: &ProxyIr, bundle_pem: &str) -> Vec<Resource> {
-    let named = |access: &InboundAccess| matches!(access, InboundAccess::Tcp(Access::These(_)));
-    let services = ir.inbound.iter().filter(|service| named(&service.access));
-    services.map(|service| generate::validation_secret(service, bundle_pem)).collect()
+    ir.inbound.iter().filter_map(|service| generate::validation_secret(service, bundle_pem)).collect()
 }

@@ -109,15 +109,15 @@ fn inbound(chain: &Value, all: &ByName, reading: &mut Reading) -> Result<()> {
                 &routes["virtualHosts"][0]["routes"][0]["typedPerFilterConfig"]["envoy.filters.http.rbac"]["rbac"],
             )
         }
-        _ if filters.len() > 1 => Some(&filters[0]["typedConfig"]),
+        _ if filters.len() > 1 => bail!("a chain with filters that decide by themselves: {chain}"),
         _ => None,
     };
     let by_rules = rules.map(rbac).transpose()?;
     let names = match (by_rules, by_handshake.is_empty()) {
         (Some(names), true) => names,
         (None, true) => BTreeSet::from([EVERYONE.to_owned()]),
-        (Some(names), false) if names == by_handshake => names,
-        (names, false) => bail!("the handshake lets {by_handshake:?} in, and the rules {names:?}"),
+        (None, false) => by_handshake,
+        (Some(names), false) => bail!("the handshake lets {by_handshake:?} in, and the rules {names:?}"),
     };
     if !names.is_empty() {
         let matched = &chain["filterChainMatch"];

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use osm_core::diagnostic::Origin;
-use osm_core::ir::{Access, InboundAccess, ProxyIr};
+use osm_core::ir::{Access, InboundAccess, InboundService, ProxyIr};
 use osm_core::model::{MeshConfig, MeshObject, Namespace};
 use osm_core::name::ObjectRef;
 use osm_core::policy;
@@ -231,6 +231,24 @@ fn i6_a_planted_resource_that_lets_more_in_is_found() {
 }
 
 #[test]
+fn i6_a_planted_secret_that_lets_more_in_is_found() {
+    let mut planted = 0;
+    each_proxy(|_, ir, mut resources| {
+        let named = |one: &InboundService| matches!(one.access, InboundAccess::Tcp(Access::These(_)));
+        let Some(service) = ir.inbound.iter().find(|one| named(one)) else { return };
+        let mut wider = service.as_ref().clone();
+        wider.access = InboundAccess::Tcp(Access::Everyone(Origin::Default("planted")));
+        let secret = generate::validation_secret(&wider, &pem().certificate).expect("a secret");
+        resources.retain(|one| one.key != secret.key);
+        resources.push(secret);
+        let read = reading::of_resources(&resources).expect("resources that can be read back");
+        assert_ne!(read, reading::of_ir(ir));
+        planted += 1;
+    });
+    assert!(planted > 5, "planted {planted} times");
+}
+
+#[test]
 fn i6_a_planted_cluster_that_trusts_another_server_is_found() {
     let mut planted = 0;
     each_proxy(|_, ir, mut resources| {
@@ -281,8 +299,7 @@ fn i16_a_planted_decision_by_an_object_that_is_gone_is_found() {
         let mut known = known(objects);
         known.remove(&config.object_ref());
         let mut changed = ir.clone();
-        changed.inbound[0] =
-            Arc::new(osm_core::ir::InboundService { origin: gone.clone(), ..service.as_ref().clone() });
+        changed.inbound[0] = Arc::new(InboundService { origin: gone.clone(), ..service.as_ref().clone() });
         let faults = provenance::faults(&known, &changed, &resources);
         assert!(faults.iter().any(|fault| fault.contains("does not exist")), "{faults:?}");
         planted += 1;

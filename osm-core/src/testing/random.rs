@@ -58,7 +58,7 @@ pub fn object() -> impl Strategy<Value = MeshObject> {
         2 => slice(),
         5 => target(),
         2 => group(),
-        1 => tcp_route(),
+        2 => tcp_route(),
         3 => split(),
         1 => config(),
     ]
@@ -152,7 +152,7 @@ fn slice() -> impl Strategy<Value = MeshObject> {
 }
 
 fn target() -> impl Strategy<Value = MeshObject> {
-    let rule = (0..3u8, 0..3u8, 0..4u8).prop_map(|(kind, which, matches)| match kind {
+    let rule = (0..2u8, 0..3u8, 0..4u8).prop_map(|(kind, which, matches)| match kind {
         0 => RouteRule::Tcp { route: format!("tcp{which}").parse().expect("valid") },
         _ => RouteRule::Http {
             group: format!("group{which}").parse().expect("valid"),

@@ -12,7 +12,6 @@ use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
 use envoy_types::pb::envoy::extensions::filters::listener::original_dst::v3::OriginalDst;
 use envoy_types::pb::envoy::extensions::filters::listener::tls_inspector::v3::TlsInspector;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager;
-use envoy_types::pb::envoy::extensions::filters::network::rbac::v3 as network_rbac;
 use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3::TcpProxy;
 use envoy_types::pb::envoy::extensions::http::early_header_mutation::header_mutation::v3 as early_header_mutation;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
@@ -44,7 +43,6 @@ messages! {
     HttpConnectionManager => &[];
     TcpProxy => &[];
     // rules.policies
-    network_rbac::Rbac => &[&[1, 2]];
     http_rbac::Rbac => &[&[1, 2]];
     // rbac.rules.policies
     http_rbac::RbacPerRoute => &[&[2, 1, 2]];

@@ -1,11 +1,11 @@
-//! Who may do what, as Envoy's role-based access control.
+//! Who may do what: for HTTP as Envoy's role-based access control, for TCP as
+//! the clients that the handshake lets in.
 //!
 //! A request is allowed if any policy fits it; without policies nothing is.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use envoy_types::pb::envoy::config::listener::v3::Filter;
 use envoy_types::pb::envoy::config::rbac::v3::permission::Rule;
 use envoy_types::pb::envoy::config::rbac::v3::principal::{Authenticated, Identifier};
 use envoy_types::pb::envoy::config::rbac::v3::rbac::Action;
@@ -13,7 +13,6 @@ use envoy_types::pb::envoy::config::rbac::v3::{Permission, Policy, Principal, Rb
 use envoy_types::pb::envoy::config::route::v3::HeaderMatcher;
 use envoy_types::pb::envoy::config::route::v3::header_matcher::HeaderMatchSpecifier;
 use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::{Rbac as HttpRbac, RbacPerRoute};
-use envoy_types::pb::envoy::extensions::filters::network::rbac::v3::Rbac as NetworkRbac;
 use envoy_types::pb::envoy::r#type::matcher::v3::path_matcher;
 use envoy_types::pb::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
 use envoy_types::pb::envoy::r#type::matcher::v3::{PathMatcher, RegexMatcher, StringMatcher};
@@ -21,8 +20,7 @@ use osm_core::identity::Principal as Identity;
 use osm_core::ir::{Access, HttpRule, RequestMatch, Requests, TcpRule};
 use osm_core::model::Methods;
 
-use super::{listener, tls};
-use crate::encode::pack;
+use super::tls;
 
 /// The name of the filter, under which routes carry their rules.
 pub(super) const HTTP_FILTER: &str = "envoy.filters.http.rbac";
@@ -44,15 +42,26 @@ pub(super) fn http(access: &Access<Vec<HttpRule>>) -> RbacPerRoute {
     RbacPerRoute { rbac: Some(HttpRbac { rules: Some(rules(policies)), ..Default::default() }) }
 }
 
-/// The rules of a TCP service.
-pub(super) fn tcp(stat_prefix: &str, allowed: &[TcpRule]) -> Filter {
-    let policy_of = |rule: &TcpRule| policy(vec![permit(Rule::Any(true))], principals(&rule.principals));
-    let filter = NetworkRbac {
-        stat_prefix: stat_prefix.to_owned(),
-        rules: Some(rules(named(allowed.iter().map(|rule| (&rule.name, policy_of(rule)))))),
-        ..Default::default()
-    };
-    listener::filter("envoy.filters.network.rbac", pack(&filter))
+/// Whom the handshake of a TCP service lets in. There is no such thing as an
+/// empty list: it would be written as "everyone".
+#[derive(Debug)]
+pub(super) enum Clients {
+    /// Everyone with a certificate of the mesh.
+    Everyone,
+    /// These; never empty.
+    These(BTreeSet<Identity>),
+}
+
+/// Whom a TCP service lets in; `None` when that is nobody.
+pub(super) fn tcp(access: &Access<Vec<TcpRule>>) -> Option<Clients> {
+    match access {
+        Access::Everyone(_) => Some(Clients::Everyone),
+        Access::Nobody(_) => None,
+        Access::These(rules) => {
+            let named: BTreeSet<_> = rules.iter().flat_map(|rule| rule.principals.iter().cloned()).collect();
+            (!named.is_empty()).then_some(Clients::These(named))
+        }
+    }
 }
 
 fn http_policy(rule: &HttpRule) -> Policy {

@@ -1,4 +1,8 @@
 //! What a proxy does for the workload beside it.
+//!
+//! Who may do what is no part of a filter chain, since a chain that changes cuts
+//! the connections that it serves. It stands in route configurations for
+//! HTTP, and for TCP in the secrets by which handshakes are judged.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -54,27 +58,21 @@ pub fn inbound_listener(services: &[Arc<InboundService>]) -> Option<Resource> {
         message.filter_chains.push(listener::chain("inbound_nobody", Vec::new()));
     }
     let needs = served.iter().flat_map(|service| needs(service)).collect();
-    let origins = distinct(served.iter().flat_map(|service| listener_origins(service)));
+    // Who may do what is no part of it, nor is who said so.
+    let origins = distinct(served.iter().map(|service| service.origin.clone()));
     Some(resource(ResourceKind::Listener, names::INBOUND_LISTENER.to_owned(), &message, needs, origins))
 }
 
 fn chain(service: &InboundService) -> Option<FilterChain> {
     let InboundService { service: _, target_port, protocol: _, server_name, access, origin: _ } = service;
     let name = names::inbound_chain(service);
-    let (filters, validation) = match access {
+    let (filter, validation) = match access {
         InboundAccess::Http(_) => {
-            (vec![http::inbound(&names::inbound_routes(service))], names::TRUST_SECRET.to_owned())
+            (http::inbound(&names::inbound_routes(service)), names::TRUST_SECRET.to_owned())
         }
-        InboundAccess::Tcp(Access::Nobody(_)) => return None,
-        InboundAccess::Tcp(Access::Everyone(_)) => {
-            (vec![to_application(service, &name)], names::TRUST_SECRET.to_owned())
-        }
-        InboundAccess::Tcp(Access::These(rules)) => {
-            // The handshake already refuses others; the filter counts by rule.
-            (
-                vec![access::tcp(&name, rules), to_application(service, &name)],
-                names::inbound_validation(service),
-            )
+        InboundAccess::Tcp(access) => {
+            access::tcp(access)?;
+            (to_application(service, &name), names::inbound_validation(service))
         }
     };
     let matches = FilterChainMatch {
@@ -87,7 +85,7 @@ fn chain(service: &InboundService) -> Option<FilterChain> {
     Some(FilterChain {
         filter_chain_match: Some(matches),
         transport_socket: Some(tls::downstream(&validation)),
-        ..listener::chain(&name, filters)
+        ..listener::chain(&name, vec![filter])
     })
 }
 
@@ -124,28 +122,16 @@ fn route_configuration(
 /// What the listener's chain for a service refers to.
 fn needs(service: &InboundService) -> Vec<ResourceKey> {
     match &service.access {
-        InboundAccess::Http(_) | InboundAccess::Tcp(Access::Nobody(_)) => Vec::new(),
-        InboundAccess::Tcp(Access::Everyone(_)) => {
-            vec![cluster_key(names::local_cluster(&service.service, service.target_port))]
-        }
-        InboundAccess::Tcp(Access::These(_)) => vec![
+        InboundAccess::Tcp(access) if access::tcp(access).is_some() => vec![
             cluster_key(names::local_cluster(&service.service, service.target_port)),
             key(ResourceKind::Secret, names::inbound_validation(service)),
         ],
-    }
-}
-
-/// Who made the listener's chain for a service. Who may make which requests is
-/// no part of it: that is in the routes.
-fn listener_origins(service: &InboundService) -> Vec<Origin> {
-    match &service.access {
-        InboundAccess::Http(_) => vec![service.origin.clone()],
-        InboundAccess::Tcp(_) => origins(service),
+        InboundAccess::Tcp(_) | InboundAccess::Http(_) => Vec::new(),
     }
 }
 
 /// Who made the service, and who decided on its access.
-fn origins(service: &InboundService) -> Vec<Origin> {
+pub(super) fn origins(service: &InboundService) -> Vec<Origin> {
     let mut origins = vec![service.origin.clone()];
     match &service.access {
         InboundAccess::Http(Access::Everyone(origin) | Access::Nobody(origin))
@@ -160,4 +146,66 @@ fn origins(service: &InboundService) -> Vec<Origin> {
         }
     }
     origins
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use osm_core::model::Protocol;
+
+    use super::*;
+
+    fn served(protocol: Protocol, access: InboundAccess) -> Arc<InboundService> {
+        Arc::new(InboundService {
+            service: "shop/store".parse().expect("a name"),
+            target_port: 80.try_into().expect("not 0"),
+            protocol,
+            server_name: "store.shop.svc.cluster.local".into(),
+            access,
+            origin: Origin::Default("a service"),
+        })
+    }
+
+    fn principals(accounts: &[&str]) -> BTreeSet<osm_core::identity::Principal> {
+        let principal = |account: &&str| format!("spiffe://cluster.local/{account}/shop").parse();
+        accounts.iter().map(principal).collect::<Result<_, _>>().expect("principals")
+    }
+
+    fn tcp(accounts: &[&str]) -> Access<Vec<TcpRule>> {
+        let origin = Origin::Default("a target");
+        Access::These(vec![TcpRule { name: "a".into(), principals: principals(accounts), origin }])
+    }
+
+    fn http(accounts: &[&str]) -> Access<Vec<HttpRule>> {
+        let (requests, origin) = (osm_core::ir::Requests::Any, Origin::Default("a target"));
+        Access::These(vec![HttpRule { name: "a".into(), principals: principals(accounts), requests, origin }])
+    }
+
+    #[test]
+    fn the_listener_is_the_same_whoever_may_connect() {
+        let everyone = || Origin::Default("permissive");
+        for protocol in [Protocol::Tcp, Protocol::TcpServerFirst] {
+            let accesses = [Access::Everyone(everyone()), tcp(&["buyer"]), tcp(&["buyer", "thief"])];
+            let listeners = accesses.map(|access| {
+                inbound_listener(&[served(protocol, InboundAccess::Tcp(access))]).expect("a listener")
+            });
+            assert!(listeners.iter().all(|listener| *listener == listeners[0]), "{protocol}");
+        }
+        let accesses = [Access::Everyone(everyone()), http(&["buyer"]), Access::Nobody(everyone())];
+        let listeners = accesses.map(|access| {
+            inbound_listener(&[served(Protocol::Http, InboundAccess::Http(access))]).expect("a listener")
+        });
+        assert!(listeners.iter().all(|listener| *listener == listeners[0]));
+    }
+
+    #[test]
+    fn i10_whoever_names_nobody_lets_nobody_in() {
+        for nobody in [Access::Nobody(Origin::Default("denied")), tcp(&[]), Access::These(Vec::new())] {
+            let service = served(Protocol::Tcp, InboundAccess::Tcp(nobody));
+            assert_eq!(crate::generate::validation_secret(&service, "a root"), None);
+            assert_eq!(chain(&service), None);
+            assert_eq!(needs(&service), []);
+        }
+    }
 }

@@ -7,18 +7,17 @@ use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
     CertificateValidationContext, Secret, TlsCertificate,
 };
 use osm_core::diagnostic::Origin;
-use osm_core::identity::Principal;
-use osm_core::ir::{Access, InboundAccess, InboundService};
-use std::collections::BTreeSet;
+use osm_core::ir::{InboundAccess, InboundService};
 
-use super::{names, resource, tls};
+use super::access::{self, Clients};
+use super::{inbound, names, resource, tls};
 use crate::resource::{Resource, ResourceKind};
 
 /// The authorities that the mesh trusts, as concatenated PEM certificates.
 #[must_use]
 pub fn trust_secret(bundle_pem: &str) -> Resource {
     let name = names::TRUST_SECRET.to_owned();
-    secret(name, Type::ValidationContext(validation(bundle_pem, &BTreeSet::new())), Vec::new())
+    secret(name, Type::ValidationContext(validation(bundle_pem, &Clients::Everyone)), Vec::new())
 }
 
 /// A workload's certificate chain and private key, in PEM.
@@ -32,27 +31,30 @@ pub fn certificate_secret(chain_pem: &str, key_pem: &str) -> Resource {
     secret(names::CERTIFICATE_SECRET.to_owned(), Type::TlsCertificate(certificate), Vec::new())
 }
 
-/// The trust of a TCP service whose clients are named, and those names.
+/// Who may connect to a TCP service: the authorities that the mesh trusts, and
+/// the names of the clients unless everyone is one.
 ///
-/// For a service of which everyone or nobody is a client there is nothing to
-/// name; the secret then accepts no one, and nothing refers to it.
+/// It stands apart from the listener so that a change of policy leaves the
+/// service's filter chain, and with it all open connections, as they are.
+///
+/// `None` for HTTP, where requests are decided on one by one, and when nobody
+/// may connect: then there is no filter chain that could ask for it.
 #[must_use]
-pub fn validation_secret(service: &InboundService, bundle_pem: &str) -> Resource {
-    let mut clients: BTreeSet<Principal> = BTreeSet::new();
-    let mut origins = vec![service.origin.clone()];
-    if let InboundAccess::Tcp(Access::These(rules)) = &service.access {
-        clients.extend(rules.iter().flat_map(|rule| rule.principals.iter().cloned()));
-        origins.extend(rules.iter().map(|rule| rule.origin.clone()));
-    }
-    let trusted = if clients.is_empty() { "" } else { bundle_pem };
-    let name = names::inbound_validation(service);
-    secret(name, Type::ValidationContext(validation(trusted, &clients)), super::distinct(origins))
+pub fn validation_secret(service: &InboundService, bundle_pem: &str) -> Option<Resource> {
+    let InboundAccess::Tcp(access) = &service.access else { return None };
+    let content = Type::ValidationContext(validation(bundle_pem, &access::tcp(access)?));
+    let origins = super::distinct(inbound::origins(service));
+    Some(secret(names::inbound_validation(service), content, origins))
 }
 
-fn validation(bundle_pem: &str, clients: &BTreeSet<Principal>) -> CertificateValidationContext {
+fn validation(bundle_pem: &str, clients: &Clients) -> CertificateValidationContext {
+    let names = match clients {
+        Clients::Everyone => Vec::new(),
+        Clients::These(named) => tls::sans(named),
+    };
     CertificateValidationContext {
         trusted_ca: Some(inline(bundle_pem)),
-        match_typed_subject_alt_names: tls::sans(clients),
+        match_typed_subject_alt_names: names,
         ..Default::default()
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use osm_core::ir::{Access, InboundAccess, InboundService, ProxyClass};
+use osm_core::ir::{InboundService, ProxyClass};
 use osm_core::policy;
 use osm_core::snapshot::MeshSnapshot;
 
@@ -66,10 +66,9 @@ impl ClassState {
 
     /// Writes the secrets that hold trust anew, and says whether the layer changed.
     pub(super) fn refresh_secrets(&mut self, trust: Option<&str>, work: &mut Work) -> bool {
+        let services = self.inbound.iter().map(|(service, _)| service);
         let secrets = trust.map(|trust| {
-            let named =
-                self.inbound.iter().map(|(service, _)| service).filter(|service| names_clients(service));
-            named.map(|service| Arc::new(generate::validation_secret(service, trust))).collect::<Vec<_>>()
+            services.filter_map(|service| generate::validation_secret(service, trust)).map(Arc::new).collect()
         });
         self.secrets = secrets.unwrap_or_default();
         work.generated += self.secrets.len() as u64;
@@ -95,9 +94,4 @@ impl ClassState {
         self.layer = Arc::new(layer);
         changed
     }
-}
-
-/// Whether a service's clients are named in its own validation secret.
-fn names_clients(service: &InboundService) -> bool {
-    matches!(&service.access, InboundAccess::Tcp(Access::These(_)))
 }

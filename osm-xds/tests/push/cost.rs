@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use osm_core::identity::ProxyId;
-use osm_core::model::{EndpointPort, HttpRouteGroup, MeshObject, RouteRule, ServicePort, TcpRoute};
+use osm_core::model::{
+    EndpointPort, HttpRouteGroup, MeshObject, RouteRule, ServicePort, TcpRoute, TrafficTarget,
+};
 use osm_core::snapshot::SnapshotBuilder;
 use osm_core::source::SourceEvent;
 use osm_core::testing::Fleet;
@@ -174,6 +176,45 @@ fn a_policy_of_one_service_concerns_nobody_who_is_not_named() {
     }
 }
 
+/// What makes the service that changes one of TCP, with a policy of its own.
+fn over_tcp(fleet: &Fleet) -> Vec<MeshObject> {
+    let mut service = Fleet::service(SERVICE);
+    service.ports = vec![ServicePort::new("tcp-db", std::num::NonZeroU16::new(80).expect("not 0"))];
+    let mut slice = fleet.slice(SERVICE, 2);
+    slice.ports = vec![EndpointPort { name: "tcp-db".to_owned(), ..slice.ports[0].clone() }];
+    let route = TcpRoute::new("fleet/all".parse().expect("a valid name"));
+    vec![service.into(), slice.into(), tcp_target(fleet).into(), route.into()]
+}
+
+fn tcp_target(fleet: &Fleet) -> TrafficTarget {
+    let mut target = fleet.target(SERVICE);
+    target.rules = vec![RouteRule::Tcp { route: "all".parse().expect("a valid name") }];
+    target
+}
+
+#[test]
+fn a_policy_of_a_tcp_service_is_one_secret_for_its_servers() {
+    let own = secret("root-cert-for-mtls-inbound:fleet/s3_80");
+    let widened = |fleet: &Fleet| {
+        let mut target = tcp_target(fleet);
+        target.sources.push("fleet/c9".parse().expect("a valid identity"));
+        target.into()
+    };
+    for cost in costs(false, over_tcp, widened) {
+        let servers: Vec<_> = cost.changed.iter().filter(|(name, _)| name.starts_with("server")).collect();
+        assert_eq!(servers.len(), 2);
+        assert!(servers.iter().all(|(_, keys)| **keys == BTreeSet::from([own.clone()])), "{cost:?}");
+        // The secret, what is written beside it, and what reaching the service takes.
+        assert!(cost.work.generated <= 10, "{cost:?}");
+    }
+    let fleet = fleet(100, 1000, false);
+    let mut mesh = Mesh::new(fleet, over_tcp(&fleet));
+    mesh.apply(widened(&fleet));
+    let (_, seen) = &mesh.watches["server-3-0"];
+    let bytes = seen.get(&own).expect("the secret").body.len();
+    assert!(bytes <= 5_000, "{bytes} bytes for 11 clients");
+}
+
 #[test]
 fn a_change_of_a_service_reaches_only_the_proxies_that_see_it() {
     let mut mesh = Mesh::new(fleet(100, 1000, false), Vec::new());
@@ -206,20 +247,10 @@ fn a_renewed_certificate_is_one_secret_for_the_proxies_of_its_identity() {
 }
 
 #[test]
-fn another_root_is_one_secret_for_each_proxy_and_one_for_each_tcp_service_with_named_clients() {
-    let tcp = |fleet: &Fleet| -> Vec<MeshObject> {
-        let mut service = Fleet::service(SERVICE);
-        service.ports = vec![ServicePort::new("tcp-db", std::num::NonZeroU16::new(80).expect("not 0"))];
-        let mut slice = fleet.slice(SERVICE, 2);
-        slice.ports = vec![EndpointPort { name: "tcp-db".to_owned(), ..slice.ports[0].clone() }];
-        let mut target = fleet.target(SERVICE);
-        target.rules = vec![RouteRule::Tcp { route: "all".parse().expect("a valid name") }];
-        let route = TcpRoute::new("fleet/all".parse().expect("a valid name"));
-        vec![service.into(), slice.into(), target.into(), route.into()]
-    };
+fn another_root_is_one_secret_for_each_proxy_and_one_for_each_tcp_service_that_it_serves() {
     for (services, clients) in [(100, 10), (1000, 10), (100, 1000)] {
         let fleet = fleet(services, clients, false);
-        let mut mesh = Mesh::new(fleet, tcp(&fleet));
+        let mut mesh = Mesh::new(fleet, over_tcp(&fleet));
         let cost = mesh.measure(|engine| engine.on_trust("another root"));
         assert_eq!((cost.work.compiled, cost.proxies), (0, clients + 2));
         let trust = secret(names::TRUST_SECRET);
