@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub use layer::{Layer, LayerId};
+pub(crate) use watch::Follow;
 pub use watch::{Refusal, RefusalKind, ViewEnded, ViewSender, ViewSource, ViewWatch};
 
 use crate::resource::{Resource, ResourceKey, ResourceKind, ResourceName};

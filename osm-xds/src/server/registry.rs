@@ -2,11 +2,12 @@
 //!
 //! For operators ([`Registry::statuses`]), and for whoever waits until a change
 //! has reached every proxy ([`Registry::converged`]). A stream takes the
-//! registry's lock only when it comes, goes, falls behind or catches up; its
-//! session has a lock of its own.
+//! registry's lock only when it comes, goes, is sent a view, falls behind or
+//! catches up; its session has a lock of its own.
 //!
 //! It is not the place that delivers anything.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,11 +16,12 @@ use std::time::{Instant, SystemTime};
 use osm_core::identity::ProxyId;
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 use super::dialect::Protocol;
 use crate::resource::ResourceKind;
 use crate::session::{Dialect, SessionStatus};
+use crate::view::{Follow, ViewWatch};
 
 /// One proxy's stream at one moment.
 #[derive(Debug, Clone)]
@@ -87,9 +89,6 @@ pub struct Convergence {
 #[derive(Default)]
 pub struct Registry {
     streams: Mutex<Streams>,
-    /// Counts calls of [`Registry::converged`]: each asks every stream to look
-    /// for a newer view.
-    rounds: watch::Sender<u64>,
     converged: Notify,
 }
 
@@ -104,10 +103,13 @@ struct Streams {
     slots: FxHashMap<u64, Slot>,
     last_id: u64,
     state: Convergence,
-    /// How many slots have not answered the newest round yet.
-    unsettled: usize,
-    /// The newest round that all have answered.
-    settled_round: u64,
+    /// The newest view that was sent to any stream, by the number of its sending.
+    sent: u64,
+    /// The streams that have not acknowledged a view that they were sent, by the
+    /// oldest such. One that was never sent any is not waited for.
+    owing: BTreeSet<(u64, u64)>,
+    /// The oldest view that somebody waits for, if anybody does.
+    awaited: Option<u64>,
 }
 
 struct Slot {
@@ -115,8 +117,9 @@ struct Slot {
     in_sync: bool,
     /// Whether it was counted in `touched`.
     touched: bool,
-    /// The newest round in which it was in sync.
-    settled_round: u64,
+    /// The oldest view that it may not have acknowledged, and the newest one sent.
+    owing: Option<u64>,
+    sent: u64,
 }
 
 /// What an open stream shows of itself.
@@ -190,81 +193,96 @@ impl Registry {
         self.streams.lock().state
     }
 
-    /// Waits until every open stream has acknowledged all of the views that had
-    /// been published when this was called. Without streams there is nothing to
+    /// Waits until every open stream has acknowledged all of the views that it had
+    /// been sent when this was called. Without streams there is nothing to
     /// wait for; a proxy that never acknowledges is waited for until it goes, so
-    /// callers bound it. Safe to cancel.
+    /// callers bound it. Costs what is waited for: no other stream is looked at.
+    /// Safe to cancel.
     pub async fn converged(&self) {
         let mut notified = std::pin::pin!(self.converged.notified());
         notified.as_mut().enable();
-        let round = self.ask();
-        while self.streams.lock().settled_round < round {
+        let newest = self.streams.lock().sent;
+        while self.streams.lock().awaits(newest) {
             notified.as_mut().await;
             notified.set(self.converged.notified());
             notified.as_mut().enable();
         }
     }
 
-    /// Asks every stream to report once it has what is newest now.
-    fn ask(&self) -> u64 {
+    /// Takes in a stream that follows these views. It is behind until it says otherwise.
+    pub(super) fn register<P: Protocol>(
+        self: &Arc<Self>,
+        entry: Arc<Entry<P>>,
+        views: &ViewWatch,
+    ) -> Registration {
         let mut streams = self.streams.lock();
-        let round = *self.rounds.borrow() + 1;
-        streams.unsettled = streams.slots.len();
-        if streams.unsettled == 0 {
-            streams.settled_round = round;
-        }
-        self.rounds.send_replace(round);
-        round
-    }
-
-    /// Takes in a stream. It is behind until it says otherwise.
-    pub(super) fn register<P: Protocol>(self: &Arc<Self>, entry: Arc<Entry<P>>) -> Registration {
-        let mut streams = self.streams.lock();
-        let rounds = self.rounds.subscribe();
         streams.last_id += 1;
         let id = streams.last_id;
-        let answered = *rounds.borrow();
-        streams.slots.insert(id, Slot { entry, in_sync: false, touched: true, settled_round: 0 });
-        streams.unsettled += usize::from(answered > 0);
+        streams.slots.insert(id, Slot { entry, in_sync: false, touched: true, owing: None, sent: 0 });
         streams.state.streams += 1;
         streams.state.behind += 1;
         streams.state.touched += 1;
-        Registration { registry: Arc::clone(self), id, rounds, in_sync: false, answered }
+        drop(streams);
+        let place = Arc::new(Place { registry: Arc::clone(self), id });
+        views.follow(&place);
+        Registration { place, in_sync: false, seen: 0 }
     }
 
-    fn change(&self, id: u64, now: Instant, in_sync: bool, round: u64) {
+    fn change(&self, id: u64, now: Instant, in_sync: bool, seen: u64) {
         let mut streams = self.streams.lock();
-        let newest = *self.rounds.borrow();
-        streams.set(id, newest, in_sync, round);
-        self.settle(&mut streams, newest, now);
+        streams.set(id, in_sync, seen);
+        self.settle(&mut streams, now);
     }
 
     fn remove(&self, id: u64, now: Instant) {
         let mut streams = self.streams.lock();
-        let newest = *self.rounds.borrow();
-        streams.remove(id, newest);
-        self.settle(&mut streams, newest, now);
+        streams.remove(id);
+        self.settle(&mut streams, now);
     }
 
     /// Tells those who wait if nothing is left to wait for.
-    fn settle(&self, streams: &mut Streams, newest: u64, now: Instant) {
+    fn settle(&self, streams: &mut Streams, now: Instant) {
         let state = &mut streams.state;
         if state.behind == 0 && state.touched > 0 {
             state.last_touched = std::mem::take(&mut state.touched);
             state.last_converged = Some(now);
             streams.slots.values_mut().for_each(|slot| slot.touched = false);
         }
-        if streams.unsettled == 0 && streams.settled_round < newest {
-            streams.settled_round = newest;
+        if streams.awaited.is_some_and(|awaited| !streams.owes(awaited)) {
+            streams.awaited = None;
             self.converged.notify_waiters();
         }
     }
 }
 
 impl Streams {
-    /// A stream that was in sync in a round has answered it, even if it falls
-    /// behind again: otherwise steady change would keep a round open for ever.
-    fn set(&mut self, id: u64, newest: u64, in_sync: bool, round: u64) {
+    /// Whether any stream has not acknowledged what it was sent up to this view.
+    fn owes(&self, newest: u64) -> bool {
+        self.owing.first().is_some_and(|(oldest, _)| *oldest <= newest)
+    }
+
+    /// As [`owes`](Self::owes); if so, somebody waits until it is not.
+    fn awaits(&mut self, newest: u64) -> bool {
+        let owes = self.owes(newest);
+        if owes {
+            self.awaited = Some(self.awaited.map_or(newest, |awaited| awaited.min(newest)));
+        }
+        owes
+    }
+
+    fn send(&mut self, id: u64, number: u64) {
+        let Some(slot) = self.slots.get_mut(&id) else { return };
+        slot.sent = number;
+        self.sent = self.sent.max(number);
+        if slot.owing.is_none() {
+            slot.owing = Some(number);
+            self.owing.insert((number, id));
+        }
+    }
+
+    /// A stream that was in sync with a view has acknowledged it, even if it was
+    /// sent another since: otherwise steady change would be waited for for ever.
+    fn set(&mut self, id: u64, in_sync: bool, seen: u64) {
         let Some(slot) = self.slots.get_mut(&id) else { return };
         match (slot.in_sync, in_sync) {
             (false, true) => self.state.behind -= 1,
@@ -272,56 +290,54 @@ impl Streams {
             _ => {}
         }
         slot.in_sync = in_sync;
-        if in_sync {
-            let was_unsettled = slot.settled_round < newest;
-            slot.settled_round = slot.settled_round.max(round);
-            self.unsettled -= usize::from(was_unsettled && slot.settled_round >= newest);
-        } else if !slot.touched {
-            slot.touched = true;
-            self.state.touched += 1;
+        if !in_sync {
+            self.state.touched += usize::from(!std::mem::replace(&mut slot.touched, true));
+        } else if let Some(oldest) = slot.owing.take_if(|oldest| *oldest <= seen) {
+            self.owing.remove(&(oldest, id));
+            if slot.sent > seen {
+                slot.owing = Some(seen + 1);
+                self.owing.insert((seen + 1, id));
+            }
         }
     }
 
-    fn remove(&mut self, id: u64, newest: u64) {
+    fn remove(&mut self, id: u64) {
         let Some(slot) = self.slots.remove(&id) else { return };
         self.state.streams -= 1;
         self.state.behind -= usize::from(!slot.in_sync);
-        self.unsettled -= usize::from(slot.settled_round < newest);
+        if let Some(oldest) = slot.owing {
+            self.owing.remove(&(oldest, id));
+        }
+    }
+}
+
+/// What a sender of views and a stream both know of the stream's place.
+struct Place {
+    registry: Arc<Registry>,
+    id: u64,
+}
+
+impl Follow for Place {
+    fn sent(&self, number: u64) {
+        self.registry.streams.lock().send(self.id, number);
     }
 }
 
 /// A stream's place in the registry; dropping it takes the stream out.
-#[derive(Debug)]
 pub(super) struct Registration {
-    registry: Arc<Registry>,
-    id: u64,
-    rounds: watch::Receiver<u64>,
+    place: Arc<Place>,
     in_sync: bool,
-    answered: u64,
+    seen: u64,
 }
 
 impl Registration {
-    /// Waits until somebody asks whether all have the newest view. Safe to cancel.
-    pub(super) async fn asked(&mut self) {
-        if self.rounds.changed().await.is_err() {
-            // The registry outlives its registrations; were it not so, nobody could ask.
-            std::future::pending::<()>().await;
-        }
-    }
-
-    /// The round to answer with [`Registration::report`]: taken before the newest
-    /// view is looked at.
-    pub(super) fn round(&mut self) -> u64 {
-        *self.rounds.borrow_and_update()
-    }
-
-    /// Says whether this stream has everything of the newest view. Costs nothing
-    /// if that has not changed.
-    pub(super) fn report(&mut self, now: Instant, in_sync: bool, round: u64) {
-        if in_sync != self.in_sync || round != self.answered {
+    /// Says whether this stream has everything of the view that it has seen, given
+    /// by the number of its sending. Costs nothing if that has not changed.
+    pub(super) fn report(&mut self, now: Instant, in_sync: bool, seen: u64) {
+        if in_sync != self.in_sync || seen != self.seen {
             self.in_sync = in_sync;
-            self.answered = round;
-            self.registry.change(self.id, now, in_sync, round);
+            self.seen = seen;
+            self.place.registry.change(self.place.id, now, in_sync, seen);
         }
     }
 
@@ -330,18 +346,18 @@ impl Registration {
     pub(super) fn fell_behind(&mut self, now: Instant) {
         if self.in_sync {
             self.in_sync = false;
-            self.registry.change(self.id, now, false, self.answered);
+            self.place.registry.change(self.place.id, now, false, self.seen);
         }
     }
 
     pub(super) fn id(&self) -> u64 {
-        self.id
+        self.place.id
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.registry.remove(self.id, tokio::time::Instant::now().into_std());
+        self.place.registry.remove(self.place.id, tokio::time::Instant::now().into_std());
     }
 }
 

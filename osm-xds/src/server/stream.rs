@@ -213,7 +213,7 @@ impl<R: Send + Sync + 'static> Opening<R> {
         let about =
             About { proxy, address: self.peer.address, envoy_version: envoy_version(node), connected_since };
         let entry = Arc::new(Entry { about, live: Mutex::new(Live { session, sent: Sent::default() }) });
-        let registration = self.shared.registry.register(Arc::clone(&entry));
+        let registration = self.shared.registry.register(Arc::clone(&entry), &views);
         self.shared.metrics.streams.get_or_create(&P::DIALECT.into()).inc();
         let expires = self.peer.certificates.first().and_then(expiry).and_then(|end| {
             let left = end.duration_since(connected_since).unwrap_or_default();
@@ -225,6 +225,7 @@ impl<R: Send + Sync + 'static> Opening<R> {
             views,
             entry,
             registration,
+            seen: 0,
             expires,
             behind_since: None,
             seen_gate_timeouts: 0,
@@ -239,6 +240,8 @@ struct Open<P: Protocol> {
     views: ViewWatch,
     entry: Arc<Entry<P>>,
     registration: Registration,
+    /// The number of the view that was looked at last.
+    seen: u64,
     /// When the proxy has to prove itself anew.
     expires: Option<tokio::time::Instant>,
     /// Since when the proxy lacks something.
@@ -265,7 +268,6 @@ impl<P: Protocol> Open<P> {
             if self.expires.is_some_and(|moment| moment <= tokio::time::Instant::now()) {
                 return Err(expired());
             }
-            let round = self.registration.round();
             // What has come in meanwhile is seen first: the newest view, and one
             // request, so that one who only asks is still answered.
             if let Some(changed) = self.views.changed().now_or_never() {
@@ -279,7 +281,7 @@ impl<P: Protocol> Open<P> {
             if let Some(response) = self.respond() {
                 return Ok(Some(response));
             }
-            self.report(round);
+            self.report();
             match self.event().await? {
                 Event::Request(request) => self.on_request(request)?,
                 Event::View => self.on_view(),
@@ -297,7 +299,6 @@ impl<P: Protocol> Open<P> {
             () = until(self.expires) => Err(expired()),
             request = self.requests.message() => Ok(request?.map_or(Event::Ended, Event::Request)),
             changed = self.views.changed() => changed.map(|()| Event::View).map_err(|_| views_ended()),
-            () = self.registration.asked() => Ok(Event::Look),
             () = until(deadline) => Ok(Event::Look),
         }
     }
@@ -318,7 +319,9 @@ impl<P: Protocol> Open<P> {
     }
 
     fn on_view(&mut self) {
-        if let Some(view) = self.views.latest() {
+        let (view, number) = self.views.look();
+        self.seen = number;
+        if let Some(view) = view {
             self.behind_since.get_or_insert_with(now);
             self.entry.live.lock().session.on_view(view);
         }
@@ -336,7 +339,7 @@ impl<P: Protocol> Open<P> {
     }
 
     /// Tells the registry whether this proxy has everything now.
-    fn report(&mut self, round: u64) {
+    fn report(&mut self) {
         let status = self.entry.live.lock().session.status();
         let (synced, gate_timeouts) = (is_synced(&status), status.gate_timeouts);
         self.shared.metrics.gate_timeouts.inc_by(gate_timeouts.saturating_sub(self.seen_gate_timeouts));
@@ -345,7 +348,7 @@ impl<P: Protocol> Open<P> {
         if synced && let Some(since) = self.behind_since.take() {
             self.shared.metrics.synchronization.observe((now - since).as_secs_f64());
         }
-        self.registration.report(now, synced, round);
+        self.registration.report(now, synced, self.seen);
     }
 }
 

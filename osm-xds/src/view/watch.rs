@@ -2,9 +2,11 @@
 
 use std::any::Any;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use osm_core::identity::ProxyId;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::View;
@@ -79,44 +81,79 @@ impl Refusal {
     }
 }
 
+/// Counts the views of this process that were sent.
+static SENT: AtomicU64 = AtomicU64::new(0);
+
+/// Is told of each view before any watch shows it, by the number of the sending.
+pub(crate) trait Follow: Send + Sync {
+    fn sent(&self, number: u64);
+}
+
+/// Those who follow a sender; dropping one ends it.
+type Followers = Arc<Mutex<Vec<Weak<dyn Follow>>>>;
+
 /// The writing end of any number of watches.
-#[derive(Debug)]
-pub struct ViewSender(watch::Sender<Option<Arc<View>>>);
+pub struct ViewSender {
+    shown: watch::Sender<Shown>,
+    followers: Followers,
+}
+
+/// What watches show.
+#[derive(Default)]
+struct Shown {
+    view: Option<Arc<View>>,
+    /// The number of its sending; 0 for a view that was there from the start.
+    number: u64,
+}
 
 impl ViewSender {
     /// A sender, with a first view if there is one already.
     #[must_use]
     pub fn new(first: Option<Arc<View>>) -> Self {
-        Self(watch::Sender::new(first))
+        Self { shown: watch::Sender::new(Shown { view: first, number: 0 }), followers: Followers::default() }
     }
 
     /// Shows a view to all watches. One that has not looked yet sees only the newest.
     pub fn send(&self, view: Arc<View>) {
-        self.0.send_replace(Some(view));
+        let number = SENT.fetch_add(1, Ordering::Relaxed) + 1;
+        self.shown.send_modify(|shown| {
+            self.followers.lock().retain(|follower| {
+                let follower = follower.upgrade();
+                follower.inspect(|follower| follower.sent(number)).is_some()
+            });
+            *shown = Shown { view: Some(view), number };
+        });
     }
 
     /// The view that was sent last.
     #[must_use]
     pub fn current(&self) -> Option<Arc<View>> {
-        self.0.borrow().clone()
+        self.shown.borrow().view.clone()
     }
 
     /// One more watch.
     #[must_use]
     pub fn watch(&self) -> ViewWatch {
-        ViewWatch { views: self.0.subscribe(), guard: None }
+        ViewWatch { shown: self.shown.subscribe(), followers: Arc::clone(&self.followers), guard: None }
     }
 
     /// How many watches there are.
     #[must_use]
     pub fn watches(&self) -> usize {
-        self.0.receiver_count()
+        self.shown.receiver_count()
+    }
+}
+
+impl fmt::Debug for ViewSender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ViewSender").field("version", &self.current().map(|view| view.version())).finish()
     }
 }
 
 /// What a stream holds: the newest view of its proxy. Dropping it unsubscribes.
 pub struct ViewWatch {
-    views: watch::Receiver<Option<Arc<View>>>,
+    shown: watch::Receiver<Shown>,
+    followers: Followers,
     guard: Option<Box<dyn Any + Send + Sync>>,
 }
 
@@ -132,12 +169,32 @@ impl ViewWatch {
     /// The newest view, `None` when there is none yet.
     #[must_use]
     pub fn current(&self) -> Option<Arc<View>> {
-        self.views.borrow().clone()
+        self.shown.borrow().view.clone()
     }
 
     /// The newest view, marked as seen: [`changed`](Self::changed) waits for a later one.
     pub fn latest(&mut self) -> Option<Arc<View>> {
-        self.views.borrow_and_update().clone()
+        self.look().0
+    }
+
+    /// As [`latest`](Self::latest), with the number of its sending.
+    pub(crate) fn look(&mut self) -> (Option<Arc<View>>, u64) {
+        let shown = self.shown.borrow_and_update();
+        (shown.view.clone(), shown.number)
+    }
+
+    /// Tells somebody of each view that is sent from here on, and of the one that
+    /// is there already.
+    pub(crate) fn follow(&self, follower: &Arc<impl Follow + 'static>) {
+        // No view is sent while the newest is held on to.
+        let shown = self.shown.borrow();
+        if shown.view.is_some() {
+            follower.sent(shown.number);
+        }
+        let mut followers = self.followers.lock();
+        followers.retain(|follower| follower.strong_count() > 0);
+        let follower: Weak<dyn Follow> = Arc::downgrade(follower) as Weak<dyn Follow>;
+        followers.push(follower);
     }
 
     /// Waits for a view that was not seen yet. Safe to cancel.
@@ -145,7 +202,7 @@ impl ViewWatch {
     /// # Errors
     /// When there will never be one.
     pub async fn changed(&mut self) -> Result<(), ViewEnded> {
-        self.views.changed().await.map_err(|_| ViewEnded)
+        self.shown.changed().await.map_err(|_| ViewEnded)
     }
 }
 
