@@ -2,13 +2,17 @@
 //!
 //! A bad edit never takes anything away: a file with a document that does not
 //! parse keeps the objects that it provided before, until it is clean again.
-//! Reading, reports, settling and watching are in `scan`, `reports` and `watch`;
-//! what a change means is pure, in `store` and `diff`.
+//! Reading, reports and watching are in `scan`, `reports` and `watch`. When a file
+//! is looked at and believed is pure, in `pending` and `doubt`; so is what a change
+//! means, in `state`, `store` and `diff`.
 
 mod diff;
+mod doubt;
 mod memory;
+mod pending;
 mod reports;
 mod scan;
+mod state;
 mod store;
 mod watch;
 
@@ -22,11 +26,11 @@ use osm_core::source::{ConfigSource, SourceEvent};
 
 use crate::manifest::{Conversion, Manifest, ManifestRef};
 
+pub use doubt::{OPEN_GRACE, WRITE_GRACE};
+pub use pending::SETTLE_TIME;
 pub use scan::{MAX_FILES, MAX_FOLDER_DEPTH};
 pub use store::{FileSet, FileText, ManifestStore};
-pub use watch::{
-    FULL_LOOK_INTERVAL, ManifestWatch, POLL_INTERVAL, POLL_SETTLE_TIME, SETTLE_TIME, WRITE_GRACE,
-};
+pub use watch::{FULL_LOOK_INTERVAL, ManifestWatch, POLL_INTERVAL, POLL_SETTLE_TIME};
 
 /// All manifests of a file or folder at one moment.
 #[derive(Debug, Clone, Default)]
@@ -130,22 +134,16 @@ impl FileSource {
     /// Reads everything once, without waiting for files to settle. A path that
     /// can't be read is a diagnostic.
     pub async fn load_once(&self) -> Arc<Manifests> {
-        let (files, _) = scan::look(self.path.clone(), memory::Memory::default()).await;
-        let mut store = ManifestStore::default();
-        store.update(&files)
+        let look = scan::look(self.path.clone(), memory::Memory::default()).await;
+        ManifestStore::default().update(&look.set)
     }
 }
 
 impl ConfigSource for FileSource {
     fn into_events(self: Box<Self>) -> BoxStream<'static, SourceEvent> {
-        let start = (self.watch(), None::<Arc<Manifests>>);
-        let batches = stream::unfold(start, |(mut watch, before)| async move {
-            let now = watch.next().await;
-            let events = match &before {
-                Some(before) if before.is_complete => now.events_since(before),
-                _ => now.events(),
-            };
-            Some((stream::iter(events), (watch, Some(now))))
+        let batches = stream::unfold(self.watch(), |mut watch| async move {
+            let events = watch.next_events().await;
+            Some((stream::iter(events), watch))
         });
         batches.flatten().boxed()
     }

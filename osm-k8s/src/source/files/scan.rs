@@ -1,4 +1,5 @@
-//! One look at a file or a folder tree. Bounded: files, depth, bytes.
+//! One look at a file or a folder tree, or at single paths in it. Bounded: files,
+//! depth, bytes.
 //!
 //! What is found is not judged here, and nothing is waited for.
 
@@ -17,40 +18,96 @@ use crate::document::MAX_FILE_BYTES;
 /// The most files that are read; the rest is named once and left out.
 pub const MAX_FILES: usize = 10_000;
 /// The most bytes of all files together.
-const MAX_TOTAL_BYTES: usize = 256 * 1024 * 1024;
+pub(super) const MAX_TOTAL_BYTES: usize = 256 * 1024 * 1024;
 /// The deepest folder that is looked into, counted from the path itself.
 pub const MAX_FOLDER_DEPTH: usize = 16;
 /// How the names of manifests end.
 const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 
+/// What a look at everything found.
+#[derive(Debug, Default)]
+pub(super) struct Look {
+    pub(super) set: FileSet,
+    /// For the next look.
+    pub(super) memory: Memory,
+    /// Whether there are links on the way to any file.
+    pub(super) has_links: bool,
+}
+
+/// What a look at one path found.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// A manifest.
+    File(FileText),
+    /// Nothing.
+    Nothing,
+    /// A file that is no manifest.
+    Other,
+    /// Something for which everything has to be looked at.
+    Unclear,
+}
+
 /// Looks at a path without holding up the runtime. Files that look as they did
-/// when they were read last are not read again; the memory comes back for the
-/// next look.
-pub(super) async fn look(path: PathBuf, memory: Memory) -> (FileSet, Memory) {
+/// when they were read last are not read again.
+pub(super) async fn look(path: PathBuf, memory: Memory) -> Look {
     let name = shown(&path);
-    let task = tokio::task::spawn_blocking(move || {
-        let mut memory = memory;
-        let set = scan(&path, &mut memory);
-        (set, memory)
-    });
+    let task = tokio::task::spawn_blocking(move || scan(&path, memory));
     task.await.unwrap_or_else(|error| {
-        let mut set = FileSet::default();
-        set.unreadable_folders.insert(name, error.to_string());
-        (set, Memory::default())
+        let mut look = Look::default();
+        look.set.unreadable_folders.insert(name, error.to_string());
+        look
     })
 }
 
+/// Looks at some paths below a root, or at the root, and at nothing else; without
+/// holding up the runtime.
+pub(super) async fn look_at(root: PathBuf, paths: Vec<PathBuf>) -> Vec<Found> {
+    let count = paths.len();
+    let task = tokio::task::spawn_blocking(move || {
+        let mut found: Vec<_> = paths.iter().map(|path| found_at(&root, path)).collect();
+        if found.contains(&Found::Nothing) && fs::metadata(&root).is_err() {
+            // An outage is not a deletion.
+            found.iter_mut().filter(|one| **one == Found::Nothing).for_each(|one| *one = Found::Unclear);
+        }
+        found
+    });
+    task.await.unwrap_or_else(|_| (0..count).map(|_| Found::Unclear).collect())
+}
+
+fn found_at(root: &Path, path: &Path) -> Found {
+    let metadata = match fs::symlink_metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Found::Nothing,
+        Err(_) => return Found::Unclear,
+    };
+    let below = path.strip_prefix(root).unwrap_or(path);
+    if !metadata.is_file() || below.components().count() > MAX_FOLDER_DEPTH {
+        return Found::Unclear;
+    }
+    if !is_manifest(path) && path != root {
+        return Found::Other;
+    }
+    match read(path) {
+        Ok(bytes) => Found::File(FileText::Bytes(bytes.into())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Found::Nothing,
+        Err(error) => Found::File(FileText::Unreadable(error.to_string())),
+    }
+}
+
 /// Looks at a path.
-pub(super) fn scan(path: &Path, memory: &mut Memory) -> FileSet {
-    let mut scan = Scan { set: FileSet::default(), memory, above: Vec::new(), bytes: 0, full: false };
+fn scan(path: &Path, mut memory: Memory) -> Look {
+    let set = FileSet::default();
+    let mut scan =
+        Scan { set, memory: &mut memory, above: Vec::new(), bytes: 0, full: false, has_links: false };
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => scan.folder(path, &metadata),
         Ok(metadata) => scan.file(path, &metadata),
         Err(error) => drop(scan.set.unreadable_folders.insert(shown(path), error.to_string())),
     }
     scan.set.is_root_readable = !scan.set.unreadable_folders.contains_key(&shown(path));
-    scan.memory.forget_others();
-    scan.set
+    let (set, has_links) = (scan.set, scan.has_links);
+    memory.forget_others();
+    Look { set, memory, has_links }
 }
 
 struct Scan<'a> {
@@ -60,6 +117,7 @@ struct Scan<'a> {
     above: Vec<(u64, u64)>,
     bytes: usize,
     full: bool,
+    has_links: bool,
 }
 
 impl Scan<'_> {
@@ -73,7 +131,7 @@ impl Scan<'_> {
             let message = format!("folders deeper than {MAX_FOLDER_DEPTH} are not looked into");
             return self.say(Severity::Error, "folder-too-deep", path, message);
         }
-        let mut names = match names(path) {
+        let mut names = match self.names(path) {
             Ok(names) => names,
             Err(error) => return drop(self.set.unreadable_folders.insert(shown(path), error.to_string())),
         };
@@ -86,6 +144,21 @@ impl Scan<'_> {
             self.entry(&path.join(name));
         }
         self.above.pop();
+    }
+
+    /// The names in a folder, without those that start with a dot: editors keep
+    /// their drafts there, and the kubelet the folders that it swaps.
+    fn names(&mut self, folder: &Path) -> std::io::Result<Vec<std::ffi::OsString>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if !name.as_encoded_bytes().starts_with(b".") {
+                self.has_links |= entry.file_type()?.is_symlink();
+                names.push(name);
+            }
+        }
+        Ok(names)
     }
 
     fn entry(&mut self, path: &Path) {
@@ -138,19 +211,6 @@ impl Scan<'_> {
     }
 }
 
-/// The names in a folder, without those that start with a dot: editors keep
-/// their drafts there, and the kubelet the folders that it swaps.
-fn names(folder: &Path) -> std::io::Result<Vec<std::ffi::OsString>> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let name = entry?.file_name();
-        if !name.as_encoded_bytes().starts_with(b".") {
-            names.push(name);
-        }
-    }
-    Ok(names)
-}
-
 /// Whether a path is named like a manifest.
 pub(super) fn is_manifest(path: &Path) -> bool {
     let extension = path.extension().and_then(|text| text.to_str());
@@ -180,7 +240,7 @@ mod tests {
     }
 
     fn scan_anew(path: &Path) -> FileSet {
-        scan(path, &mut Memory::default())
+        scan(path, Memory::default()).set
     }
 
     fn found(folder: &tempfile::TempDir) -> Vec<String> {
@@ -275,6 +335,24 @@ mod tests {
         let folder = folder();
         let set = scan_anew(&folder.path().join("missing"));
         assert_eq!(set.unreadable_folders.len(), 1);
+    }
+
+    #[test]
+    fn a_look_at_one_path_finds_what_a_look_at_everything_finds_or_asks_for_one() {
+        let folder = folder();
+        write(&folder, "sub/a.yaml", "a");
+        write(&folder, "b.txt", "b");
+        symlink("a.yaml", folder.path().join("sub/c.yaml")).expect("a link");
+        make_socket(&folder.path().join("pipe.yaml"));
+        let at = |path: &str| found_at(folder.path(), &folder.path().join(path));
+        assert_eq!(at("sub/a.yaml"), Found::File(FileText::Bytes(b"a"[..].into())));
+        assert_eq!((at("b.txt"), at("missing.yaml")), (Found::Other, Found::Nothing));
+        for unclear in ["sub", "sub/c.yaml", "pipe.yaml"] {
+            assert_eq!(at(unclear), Found::Unclear, "{unclear}");
+        }
+        let lone = folder.path().join("b.txt");
+        assert_eq!(found_at(&lone, &lone), Found::File(FileText::Bytes(b"b"[..].into())), "it is the root");
+        assert!(scan(folder.path(), Memory::default()).has_links);
     }
 
     #[test]

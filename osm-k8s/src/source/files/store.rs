@@ -4,13 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use osm_core::diagnostic::{Diagnostic, Location, Severity};
+use osm_core::source::SourceEvent;
 
-use super::{Entry, Manifests};
-use crate::document::{self, Document, Outcome, Problem};
+use super::state::{FileState, unreadable_file};
+use super::{Entry, Manifests, diff};
 use crate::manifest::{Manifest, ManifestRef};
-
-/// The most findings of one kind about one file; more are counted in one.
-const MAX_FINDINGS_PER_FILE: usize = 100;
 
 /// What was found at a path: the files by name, and what could not be looked at.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,168 +42,207 @@ pub enum FileText {
 #[derive(Debug, Default)]
 pub struct ManifestStore {
     files: BTreeMap<Arc<str>, FileState>,
+    /// The files that name an object.
+    named_in: BTreeMap<ManifestRef, BTreeSet<Arc<str>>>,
+    /// The objects in force.
+    entries: BTreeMap<ManifestRef, Arc<Entry>>,
+    /// Those of them about which there is something to say.
+    wrong: BTreeSet<ManifestRef>,
+    /// What there is to say of the tree, and of each file if there is anything.
+    of_tree: Vec<Diagnostic>,
+    of_files: BTreeMap<Arc<str>, Vec<Diagnostic>>,
     is_complete: bool,
 }
 
-/// What is known of one file.
-#[derive(Debug)]
-struct FileState {
-    text: FileText,
-    /// The last content that did not look half saved.
-    whole: Arc<[u8]>,
-    /// What its documents say now, in order; an object may be there twice.
-    found: Vec<(ManifestRef, Arc<Entry>)>,
-    /// What it said before and could not be read again.
-    kept: BTreeMap<ManifestRef, Arc<Entry>>,
-    diagnostics: Vec<Diagnostic>,
+/// What some changes of files changed.
+#[derive(Debug, Default)]
+pub(super) struct Step {
+    /// Objects, as they were.
+    before: BTreeMap<ManifestRef, Option<Arc<Entry>>>,
+    /// Whether there is something else to say.
+    findings: bool,
+    /// Whether the path could be read for the first time.
+    completed: bool,
+}
+
+impl Step {
+    /// Whether nothing changed.
+    pub(super) fn is_empty(&self) -> bool {
+        let Self { before, findings, completed } = self;
+        before.is_empty() && !findings && !completed
+    }
 }
 
 impl ManifestStore {
     /// Takes the files as they are now and tells what they say. Equal contents
     /// keep the same entries (`Arc::ptr_eq`).
     pub fn update(&mut self, files: &FileSet) -> Arc<Manifests> {
-        let mut before = std::mem::take(&mut self.files);
-        for (path, text) in &files.files {
-            let old = before.remove(path);
-            let state = match old {
-                Some(old) if old.text == *text => old,
-                old => FileState::read(path, text, old),
-            };
-            self.files.insert(path.clone(), state);
-        }
-        for (path, mut old) in before {
-            if files.unreadable_folders.keys().any(|folder| is_within(&path, folder)) {
-                old.diagnostics.clear();
-                self.files.insert(path, old);
+        self.take_all(files);
+        Arc::new(self.manifests())
+    }
+
+    /// Takes the files as they are now.
+    pub(super) fn take_all(&mut self, files: &FileSet) -> Step {
+        let gone = self.files.keys().filter(|path| !files.files.contains_key(*path));
+        let (unknown, gone): (Vec<_>, Vec<_>) = gone
+            .cloned()
+            .partition(|path| files.unreadable_folders.keys().any(|folder| is_within(path, folder)));
+        let mut concerned = Concerned::default();
+        for path in unknown {
+            if let Some(state) = self.files.get_mut(&path) {
+                state.diagnostics.clear();
+                concerned.files.insert(path);
             }
         }
+        gone.into_iter().for_each(|path| self.set(path, None, &mut concerned));
+        for (path, text) in &files.files {
+            let old = self.files.get(path);
+            if old.is_none_or(|old| old.text != *text) {
+                let state = FileState::read(path, text, old);
+                self.set(path.clone(), Some(state), &mut concerned);
+            }
+        }
+        let mut of_tree = files.diagnostics.clone();
+        for (folder, reason) in &files.unreadable_folders {
+            let message = format!("the folder can't be read ({reason}); what was known of it stays in force");
+            of_tree.push(unreadable_file(folder, &message));
+        }
+        let mut step = self.settle(concerned);
+        step.findings |= of_tree != self.of_tree;
+        self.of_tree = of_tree;
+        step.completed = files.is_root_readable && !self.is_complete;
         self.is_complete |= files.is_root_readable;
-        Arc::new(self.manifests(files))
+        step
+    }
+
+    /// What a file would say, and whether an object would be missing then.
+    pub(super) fn read(&self, path: &Arc<str>, text: &FileText) -> (FileState, bool) {
+        let old = self.files.get(path);
+        let state = FileState::read(path, text, old);
+        let lacks = old.is_some_and(|old| state.lacks(old));
+        (state, lacks)
+    }
+
+    /// Takes some files as they were read now, `None` for one that is gone. Costs
+    /// what stands in them.
+    pub(super) fn take(&mut self, files: impl IntoIterator<Item = (Arc<str>, Option<FileState>)>) -> Step {
+        let mut concerned = Concerned::default();
+        files.into_iter().for_each(|(path, state)| self.set(path, state, &mut concerned));
+        self.settle(concerned)
     }
 
     /// All objects, each once: the first by path and order wins. What a broken
     /// file keeps has the place of that file, so that breaking it brings no
     /// object into force that stood behind it.
-    fn manifests(&self, files: &FileSet) -> Manifests {
-        let mut result = Manifests {
-            entries: BTreeMap::new(),
-            diagnostics: files.diagnostics.clone(),
+    pub(super) fn manifests(&self) -> Manifests {
+        Manifests {
+            entries: self.entries.clone(),
+            diagnostics: self.of_tree.iter().chain(self.of_files.values().flatten()).cloned().collect(),
             is_complete: self.is_complete,
+        }
+    }
+
+    /// Whether the path could ever be read.
+    pub(super) fn is_complete(&self) -> bool {
+        self.is_complete
+    }
+
+    /// A step as events.
+    pub(super) fn events(&self, step: &Step) -> Vec<SourceEvent> {
+        let changed = step.before.iter().map(|(name, before)| (before.as_ref(), self.entries.get(name)));
+        let mut events = diff::of_entries(changed);
+        if step.findings {
+            let of_objects = self.wrong.iter().filter_map(|name| self.entries.get(name));
+            let of_objects = of_objects.flat_map(|entry| &entry.facts.diagnostics);
+            let all = self.of_tree.iter().chain(self.of_files.values().flatten()).chain(of_objects);
+            events.push(SourceEvent::Diagnostics(all.cloned().collect()));
+        }
+        events
+    }
+
+    /// Sets what a file says.
+    fn set(&mut self, path: Arc<str>, state: Option<FileState>, concerned: &mut Concerned) {
+        let old = self.files.remove(&path);
+        let before: Vec<ManifestRef> = old.iter().flat_map(|state| state.offered.keys()).cloned().collect();
+        let offers =
+            |name: &ManifestRef| state.as_ref().is_some_and(|state| state.offered.contains_key(name));
+        for name in before.into_iter().filter(|name| !offers(name)) {
+            if let Some(files) = self.named_in.get_mut(&name) {
+                files.remove(&path);
+            }
+            concerned.names.insert(name);
+        }
+        for name in state.iter().flat_map(|state| state.offered.keys()) {
+            self.named_in.entry(name.clone()).or_default().insert(path.clone());
+            concerned.names.insert(name.clone());
+        }
+        if let Some(state) = state {
+            self.files.insert(path.clone(), state);
+        }
+        concerned.files.insert(path);
+    }
+
+    /// Finds the objects in force anew, and what there is to say.
+    fn settle(&mut self, mut concerned: Concerned) -> Step {
+        let mut step = Step::default();
+        for name in concerned.names {
+            let files = self.named_in.get(&name);
+            let first = files.and_then(|files| files.first()).and_then(|path| self.files.get(path));
+            let now = first.and_then(|state| state.offered.get(&name)).cloned();
+            concerned.files.extend(files.into_iter().flatten().cloned());
+            if now.is_none() {
+                self.named_in.remove(&name);
+            }
+            self.put(name, now, &mut step);
+        }
+        for path in concerned.files {
+            let found = self.findings(&path);
+            let before = match found.is_empty() {
+                true => self.of_files.remove(&path).unwrap_or_default(),
+                false => self.of_files.insert(path, found.clone()).unwrap_or_default(),
+            };
+            step.findings |= found != before;
+        }
+        step
+    }
+
+    fn put(&mut self, name: ManifestRef, now: Option<Arc<Entry>>, step: &mut Step) {
+        let wrong = now.as_ref().map_or(&[][..], |entry| &entry.facts.diagnostics);
+        let before = self.entries.get(&name);
+        step.findings |= wrong != before.map_or(&[][..], |entry| &entry.facts.diagnostics);
+        match wrong.is_empty() {
+            true => self.wrong.remove(&name),
+            false => self.wrong.insert(name.clone()),
         };
-        for (folder, reason) in &files.unreadable_folders {
-            let message = format!("the folder can't be read ({reason}); what was known of it stays in force");
-            result.diagnostics.push(unreadable_file(folder, &message));
+        let is_same = before.zip(now.as_ref()).is_some_and(|(before, now)| Arc::ptr_eq(before, now));
+        if !is_same && before != now.as_ref() {
+            step.before.insert(name.clone(), before.cloned());
         }
-        for state in self.files.values() {
-            result.diagnostics.extend(state.diagnostics.iter().cloned());
-            for (name, entry) in &state.kept {
-                result.entries.entry(name.clone()).or_insert_with(|| entry.clone());
-            }
-            for (name, entry) in &state.found {
-                match result.entries.get(name) {
-                    None => drop(result.entries.insert(name.clone(), entry.clone())),
-                    Some(first) => result.diagnostics.push(duplicate(name, first, entry)),
-                }
+        match now {
+            Some(entry) => self.entries.insert(name, entry),
+            None => self.entries.remove(&name),
+        };
+    }
+
+    /// What there is to say of a file: what it says wrongly, and what stands
+    /// elsewhere before.
+    fn findings(&self, path: &Arc<str>) -> Vec<Diagnostic> {
+        let Some(state) = self.files.get(path) else { return Vec::new() };
+        let mut findings = state.diagnostics.clone();
+        for (name, entry) in &state.found {
+            if let Some(first) = self.entries.get(name).filter(|first| !Arc::ptr_eq(first, entry)) {
+                findings.push(duplicate(name, first, entry));
             }
         }
-        result
+        findings
     }
 }
 
-impl FileState {
-    /// Reads a file, given what was known of it before.
-    fn read(path: &Arc<str>, text: &FileText, old: Option<Self>) -> Self {
-        let whole = old.as_ref().map_or_else(|| Arc::from([]), |old| old.whole.clone());
-        let mut state = Self {
-            text: text.clone(),
-            whole,
-            found: Vec::new(),
-            kept: BTreeMap::new(),
-            diagnostics: Vec::new(),
-        };
-        let bytes = match text {
-            FileText::Bytes(bytes) if is_half_saved(&state.whole, bytes) => {
-                state.diagnostics.push(half_saved(path, bytes));
-                state.keep(old);
-                return state;
-            }
-            FileText::Bytes(bytes) => bytes,
-            FileText::Unreadable(reason) => {
-                state.diagnostics.push(unreadable_file(
-                    path,
-                    &format!("the file can't be read ({reason}); what was known of it stays in force"),
-                ));
-                state.keep(old);
-                return state;
-            }
-        };
-        state.whole = bytes.clone();
-        let documents = document::read(bytes);
-        let is_clean = !documents.iter().any(|one| matches!(one.outcome, Outcome::Unreadable(_)));
-        documents.into_iter().for_each(|one| state.take(path, one, old.as_ref()));
-        if !is_clean {
-            state.keep(old);
-        }
-        state.bound_diagnostics(path);
-        state
-    }
-
-    fn take(&mut self, path: &Arc<str>, document: Document, old: Option<&Self>) {
-        let location = Location { file: path.clone(), line: document.line };
-        match document.outcome {
-            Outcome::Manifest(manifest) => {
-                let name = manifest.reference();
-                let known = old.and_then(|old| old.known(&name, &manifest, &location));
-                let entry = known.unwrap_or_else(|| Arc::new(Entry::new(manifest, location)));
-                self.found.push((name, entry));
-            }
-            Outcome::Other(kind) => self.diagnostics.push(Diagnostic::in_file(
-                Severity::Info,
-                "other-kind",
-                location,
-                format!("`{kind}` is not a kind that the mesh reads; it is ignored"),
-            )),
-            Outcome::Unreadable(problem) => self.diagnostics.push(unreadable(path, problem)),
-        }
-    }
-
-    /// The entry of an equal manifest at an equal place.
-    fn known(&self, name: &ManifestRef, manifest: &Manifest, location: &Location) -> Option<Arc<Entry>> {
-        let all = self.found.iter().map(|(name, entry)| (name, entry)).chain(&self.kept);
-        all.filter(|(other, _)| *other == name)
-            .map(|(_, entry)| entry)
-            .find(|entry| entry.location == *location && entry.manifest == *manifest)
-            .cloned()
-    }
-
-    /// Keeps what the file provided before and does not provide now.
-    fn keep(&mut self, old: Option<Self>) {
-        let Some(old) = old else { return };
-        let now: BTreeSet<_> = self.found.iter().map(|(name, _)| name.clone()).collect();
-        // The first of two equal names was the one in force.
-        for (name, entry) in old.found.into_iter().chain(old.kept) {
-            if !now.contains(&name) {
-                self.kept.entry(name).or_insert(entry);
-            }
-        }
-    }
-
-    fn bound_diagnostics(&mut self, path: &Arc<str>) {
-        let more = self.diagnostics.len().saturating_sub(MAX_FINDINGS_PER_FILE);
-        if more > 0 {
-            // Errors first, so that what is cut off is what matters least.
-            self.diagnostics.sort_by_key(|one| std::cmp::Reverse(one.severity));
-            self.diagnostics.truncate(MAX_FINDINGS_PER_FILE);
-            let location = Location { file: path.clone(), line: 0 };
-            let message = format!("{more} more findings are not shown; correct these first");
-            self.diagnostics.push(Diagnostic::in_file(
-                Severity::Warning,
-                "too-many-findings",
-                location,
-                message,
-            ));
-        }
-    }
+/// What has to be looked at again after files changed.
+#[derive(Default)]
+struct Concerned {
+    names: BTreeSet<ManifestRef>,
+    files: BTreeSet<Arc<str>>,
 }
 
 impl Entry {
@@ -221,37 +258,6 @@ impl Entry {
         }
         Self { manifest, location, facts }
     }
-}
-
-/// Whether a file stops within a line that it had before, and up to there is what
-/// it was: a save that was interrupted, and no edit. Even if it parses, what is
-/// cut off may have narrowed what stands before it.
-fn is_half_saved(before: &[u8], now: &[u8]) -> bool {
-    let is_break = |byte: &u8| matches!(byte, b'\n' | b'\r');
-    before.strip_prefix(now).and_then(<[u8]>::first).is_some_and(|next| !is_break(next))
-        && now.last().is_some_and(|last| !is_break(last))
-}
-
-fn half_saved(path: &Arc<str>, bytes: &[u8]) -> Diagnostic {
-    let line = bytes.iter().filter(|byte| **byte == b'\n').count() + 1;
-    let location = Location { file: path.clone(), line: u32::try_from(line).unwrap_or(u32::MAX) };
-    let message = "the file stops in the middle of this line, as if it had been saved by half; what it said \
-                   before stays in force. Save it again; if it is meant so, end it with a line break";
-    Diagnostic::in_file(Severity::Error, "half-saved", location, message)
-}
-
-fn unreadable_file(path: &Arc<str>, message: &str) -> Diagnostic {
-    let location = Location { file: path.clone(), line: 0 };
-    Diagnostic::in_file(Severity::Error, "unreadable-file", location, message)
-}
-
-fn unreadable(path: &Arc<str>, problem: Problem) -> Diagnostic {
-    let location = Location { file: path.clone(), line: problem.line };
-    let message = format!("{}; until it is corrected, its last good state stays", problem.message);
-    let mut diagnostic =
-        Diagnostic::in_file(Severity::Error, problem.code, location, message).at(problem.field);
-    diagnostic.object = problem.object;
-    diagnostic
 }
 
 fn duplicate(name: &ManifestRef, first: &Entry, second: &Entry) -> Diagnostic {

@@ -1,6 +1,7 @@
 //! What edits mean, as a table of states.
 
 use super::*;
+use crate::source::files::state::{MAX_FINDINGS_PER_FILE, is_half_saved};
 
 const A: &str = "{apiVersion: v1, kind: ServiceAccount, metadata: {name: a}}";
 const B: &str = "{apiVersion: v1, kind: ServiceAccount, metadata: {name: b}}";
