@@ -34,11 +34,17 @@ impl Part {
             work.generated += resources.len() as u64;
             resources
         });
-        let upstreams = reuse(ir.upstreams, old.map(|old| &old.upstreams[..]), |upstream| {
+        // Only what a namespace has names for is seen otherwise from there. The rest
+        // lies in the layer below, which shows every service that this one shows.
+        let (upstreams, endpoints) = match key.same_namespace {
+            true => (Vec::new(), Vec::new()),
+            false => (ir.upstreams, ir.endpoints),
+        };
+        let upstreams = reuse(upstreams, old.map(|old| &old.upstreams[..]), |upstream| {
             work.generated += 1;
             Arc::new(generate::upstream(upstream))
         });
-        let endpoints = reuse(ir.endpoints, old.map(|old| &old.endpoints[..]), |endpoints| {
+        let endpoints = reuse(endpoints, old.map(|old| &old.endpoints[..]), |endpoints| {
             work.generated += 1;
             Arc::new(generate::endpoints(endpoints))
         });
