@@ -7,7 +7,8 @@
 //! - [`plan`] decides what is to run, without looking at the machine.
 //! - `mesh` follows the manifests and carries the plan out; `pod`, `sidecar` and
 //!   `container` each run one thing; [`board`] is where they write what it does.
-//! - [`init`] makes the namespaces, and sees to it that nothing outlives them.
+//! - [`init`] makes the namespaces, and sees to it that nothing outlives them;
+//!   [`user_namespace`] lets an ordinary user do that.
 //! - [`api`] is what a running mesh tells and is told; [`client`] speaks it.
 
 pub mod address_book;
@@ -37,5 +38,6 @@ mod server;
 mod sidecar;
 pub mod state;
 mod status;
+pub mod user_namespace;
 
 pub use server::choose;

@@ -17,7 +17,8 @@ use crate::demo::{DemoArgs, demo};
 use crate::local::client::Client;
 use crate::local::init;
 use crate::local::requirements::check_machine;
-use crate::local::state::{BASE, StateFolder};
+use crate::local::state::{self, StateFolder};
+use crate::local::user_namespace;
 
 pub use exec::ExecArgs;
 pub use logs::LogsArgs;
@@ -33,7 +34,7 @@ pub struct LocalArgs {
     #[arg(long, value_name = "NAME", global = true)]
     pub name: Option<String>,
     /// The folder in which meshes keep their addresses, keys and logs
-    #[arg(long, value_name = "FOLDER", default_value = BASE, env = "OSM_LOCAL_STATE", global = true)]
+    #[arg(long, value_name = "FOLDER", default_value_os_t = state::base(), env = "OSM_LOCAL_STATE", global = true)]
     pub state: PathBuf,
     /// What to do.
     #[command(subcommand)]
@@ -55,6 +56,15 @@ pub enum LocalCommand {
     Down,
     /// Runs the bookstore, and walks through what a mesh does
     Demo(DemoArgs),
+    /// What `up` starts for an ordinary user, to go on as root of a user namespace
+    #[command(name = user_namespace::ENTER, hide = true)]
+    InUserNamespace {
+        /// Who is who, as JSON.
+        namespace: String,
+        /// What is run there.
+        #[arg(last = true)]
+        command: Vec<String>,
+    },
     /// What `up` starts as the first process of the mesh's own namespaces
     #[command(name = init::FIRST_PROCESS, hide = true)]
     FirstProcess {
@@ -84,6 +94,9 @@ impl LocalArgs {
     /// When it can't be done; the text says what to do next.
     pub fn run(self) -> Result<ExitCode> {
         match &self.command {
+            LocalCommand::InUserNamespace { namespace, command } => {
+                match user_namespace::enter(namespace, command)? {}
+            }
             LocalCommand::FirstProcess { settings } => {
                 return init::first_process(settings).map(|()| ExitCode::SUCCESS);
             }
@@ -115,7 +128,9 @@ impl LocalArgs {
                     let ok = demo(args, self.name(), &self.state).await?;
                     Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
                 }
-                LocalCommand::FirstProcess { .. } | LocalCommand::Supervise { .. } => Ok(ExitCode::SUCCESS),
+                LocalCommand::InUserNamespace { .. }
+                | LocalCommand::FirstProcess { .. }
+                | LocalCommand::Supervise { .. } => Ok(ExitCode::SUCCESS),
             }
         })
     }

@@ -150,7 +150,10 @@ impl Client {
     async fn connect(&self) -> Result<UnixStream> {
         UnixStream::connect(&self.socket).await.map_err(|error| match error.kind() {
             io::ErrorKind::PermissionDenied => {
-                anyhow::anyhow!("only root may do this: try again with sudo")
+                anyhow::anyhow!(
+                    "the mesh at {} is another user's; only they and root may do this",
+                    self.socket.display()
+                )
             }
             _ => anyhow::anyhow!(
                 "no mesh runs here (nothing listens on {}); start one with `osm local up -f DIR`",

@@ -23,6 +23,7 @@ use super::plan::{Plan, PodPlan};
 use super::process::Launch;
 use super::requirements::Tools;
 use super::state::StateFolder;
+use super::user_namespace::UserNamespace;
 use super::{hosts, netns};
 
 /// Where a running mesh keeps what goes with it; in memory, seen by it alone.
@@ -30,12 +31,13 @@ const RUN: &str = "/run/osm";
 /// The user that applications run as, or the next lower one without an account.
 const APPLICATION_UID: u32 = 64999;
 
-/// Enters a pod's own view of `/etc/hosts` and of its host name.
+/// Enters a pod's own view of `/etc/hosts` and of its host name, which only the
+/// machine's own root may write to the file.
 const ENTER: &str = r#"set -e
 hosts=$1 mount=$2 name=$3
 shift 3
 "$mount" --bind "$hosts" /etc/hosts
-echo "$name" >/proc/sys/kernel/hostname 2>/dev/null || :
+echo "$name" 2>/dev/null >/proc/sys/kernel/hostname || hostname "$name" 2>/dev/null || :
 exec "$@""#;
 
 /// What `osm local up` tells the process that runs the mesh.
@@ -55,6 +57,10 @@ pub struct Settings {
     pub search_path: Vec<PathBuf>,
     /// The programs of the system.
     pub tools: Tools,
+    /// The user that applications run as.
+    pub application_uid: u32,
+    /// What lets an ordinary user do all this.
+    pub user_namespace: Option<UserNamespace>,
 }
 
 /// What everything that runs a mesh shares.
@@ -74,8 +80,6 @@ pub struct Context {
     pub control: Control,
     /// What is to run.
     pub plan: ArcSwap<Plan>,
-    /// The user that applications run as.
-    pub application_uid: u32,
 }
 
 /// Covers the machine's `/run` with one of the mesh's own.
@@ -122,7 +126,8 @@ impl Context {
         open_folder(&folder, 0o711)?;
         let temporary = folder.join("tmp");
         open_folder(&temporary, 0o700)?;
-        chown(&temporary, Some(self.application_uid), Some(self.application_uid))?;
+        let application = Some(self.settings.application_uid);
+        chown(&temporary, application, application)?;
         self.write_hosts(pod)
     }
 
@@ -150,7 +155,7 @@ impl Context {
         working_dir: &str,
         environment: &Variables,
     ) -> Result<Vec<String>, String> {
-        let mut words = self.enter_as(self.application_uid, pod);
+        let mut words = self.enter_as(self.settings.application_uid, pod);
         words.push(self.settings.tools.env.display().to_string());
         words.extend(["--ignore-environment".to_owned(), format!("--chdir={working_dir}"), "--".to_owned()]);
         for (name, value) in environment {

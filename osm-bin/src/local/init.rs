@@ -3,7 +3,8 @@
 //!
 //! Outside, [`start`] makes the namespaces and their first process, in such a way
 //! that the end of this process, however it comes, ends that one, and with it
-//! everything: processes, mounts, networks. Inside, [`first_process`] is process 1,
+//! everything: processes, mounts, networks. Those of an ordinary user lie in a user
+//! namespace ([`super::user_namespace`]). Inside, [`first_process`] is process 1,
 //! which all orphans fall to and which does nothing but bury them; its one child
 //! runs the mesh ([`supervise`]).
 
@@ -21,6 +22,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::context::Settings;
 use super::mesh;
+use super::requirements::Tools;
 use super::state::StateFolder;
 
 /// The hidden commands of `osm local` that are started inside.
@@ -40,26 +42,28 @@ pub fn start(settings: &Settings) -> Result<Child> {
     let own = std::env::current_exe().context("finding this program")?;
     let text = serde_json::to_string(settings).context("writing settings")?;
     let tools = &settings.tools;
+    let mut words = Vec::new();
+    if let Some(user_namespace) = &settings.user_namespace {
+        words = user_namespace.words()?;
+    }
+    words.extend(namespaces(tools));
     Command::new(&tools.setpriv)
         .args(["--pdeathsig", "KILL", "--"])
-        .arg(&tools.unshare)
-        .args([
-            "--mount",
-            "--net",
-            "--pid",
-            "--ipc",
-            "--uts",
-            "--fork",
-            "--kill-child=KILL",
-            "--mount-proc",
-            "--",
-        ])
+        .args(words)
         .arg(own)
         .args(["local", FIRST_PROCESS, &text])
         .stdin(Stdio::piped())
         .process_group(0)
         .spawn()
         .with_context(|| format!("starting {}", tools.setpriv.display()))
+}
+
+/// The words that run a command as process 1 of namespaces of its own.
+pub(super) fn namespaces(tools: &Tools) -> Vec<String> {
+    let unshare = tools.unshare.display().to_string();
+    let options =
+        ["--mount", "--net", "--pid", "--ipc", "--uts", "--fork", "--kill-child=KILL", "--mount-proc", "--"];
+    std::iter::once(unshare).chain(options.map(str::to_owned)).collect()
 }
 
 /// Runs as process 1: starts the mesh, and buries whoever ends. Ends with the mesh.

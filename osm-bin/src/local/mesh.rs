@@ -94,7 +94,6 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<()> {
             .await
             .context("starting the control plane")?;
     let context = Arc::new(Context {
-        application_uid: context::application_uid(),
         settings,
         state,
         network,

@@ -24,14 +24,28 @@ pub struct Tools {
     pub mount: PathBuf,
     pub sh: PathBuf,
     pub env: PathBuf,
+    /// What an ordinary user needs besides; root does not.
+    pub mappers: Option<Mappers>,
+}
+
+/// The programs that lend users and groups to the namespace of an ordinary user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "each is the path of the program of its name")]
+pub struct Mappers {
+    pub newuidmap: PathBuf,
+    pub newgidmap: PathBuf,
 }
 
 impl Tools {
-    /// Looks for all of them.
+    /// Looks for all that this user needs.
     ///
     /// # Errors
     /// When some are missing: all of these are named, with their Debian packages.
     pub fn find(search_path: &[PathBuf]) -> Result<Self> {
+        Self::find_for(nix::unistd::geteuid().is_root(), search_path)
+    }
+
+    fn find_for(root: bool, search_path: &[PathBuf]) -> Result<Self> {
         let mut missing = Vec::new();
         let mut find = |name: &'static str, package: &'static str| {
             let found = search_path.iter().map(|folder| folder.join(name)).find(|path| path.is_file());
@@ -49,6 +63,10 @@ impl Tools {
             mount: find("mount", "mount"),
             sh: find("sh", "dash"),
             env: find("env", "coreutils"),
+            mappers: (!root).then(|| Mappers {
+                newuidmap: find("newuidmap", "uidmap"),
+                newgidmap: find("newgidmap", "uidmap"),
+            }),
         };
         if missing.is_empty() {
             return Ok(tools);
@@ -57,8 +75,9 @@ impl Tools {
             missing.iter().map(|(name, package)| format!("{name} (package {package})")).collect();
         let mut packages: Vec<&str> = missing.iter().map(|(_, package)| *package).collect();
         packages.dedup();
+        let sudo = if root { "" } else { "sudo " };
         bail!(
-            "missing on this machine: {}; on Debian, `apt-get install {}`",
+            "missing on this machine: {}; on Debian, `{sudo}apt-get install {}`",
             named.join(", "),
             packages.join(" ")
         );
@@ -81,14 +100,9 @@ pub fn search_path() -> Vec<PathBuf> {
 /// Refuses to go on where it can't work.
 ///
 /// # Errors
-/// When this is not Linux, or this process is not root's.
+/// When this is not Linux.
 pub fn check_machine() -> Result<()> {
     ensure!(cfg!(target_os = "linux"), "`osm local` makes network namespaces, which only Linux has");
-    ensure!(
-        nix::unistd::geteuid().is_root(),
-        "`osm local` needs root for now, to make network namespaces and redirects: try again with sudo. \
-         Running it as an ordinary user is to come"
-    );
     Ok(())
 }
 
@@ -126,12 +140,17 @@ mod tests {
     #[test]
     fn every_missing_program_is_named_with_its_package() {
         let folder = tempfile::tempdir().expect("a folder");
-        for name in ["nsenter", "unshare", "setpriv", "mount", "sh"] {
+        for name in ["nsenter", "unshare", "setpriv", "mount", "sh", "env"] {
             std::fs::write(folder.path().join(name), "").expect("written");
         }
-        let error = Tools::find(&[folder.path().to_owned()]).expect_err("two are missing").to_string();
-        assert!(error.contains("ip (package iproute2), iptables-restore (package iptables)"), "{error}");
-        assert!(error.contains("apt-get install iproute2 iptables"), "{error}");
+        let find = |root| {
+            let error = Tools::find_for(root, &[folder.path().to_owned()]).expect_err("some are missing");
+            error.to_string()
+        };
+        let error = find(true);
+        assert!(error.contains("ip (package iproute2), iptables-restore (package iptables);"), "{error}");
+        assert!(error.contains("`apt-get install iproute2 iptables`"), "{error}");
+        assert!(find(false).contains("`sudo apt-get install iproute2 iptables uidmap`"), "{}", find(false));
     }
 
     #[test]

@@ -6,15 +6,31 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use nix::unistd::{User, geteuid};
 
 use super::address_book::AddressBook;
 
-/// Where the folders of all meshes on this machine are.
-pub const BASE: &str = "/var/lib/osm/local";
+/// Where the folders of root's meshes are.
+const ROOT_BASE: &str = "/var/lib/osm/local";
 /// The longest path that a Unix socket can have on Linux.
 const MAX_SOCKET_PATH: usize = 107;
 
-/// The folder of one mesh. Only root can look into it.
+/// Where the folders of this user's meshes are, unless they say otherwise.
+#[must_use]
+pub fn base() -> PathBuf {
+    let user = geteuid();
+    let set = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || {
+        let account = || User::from_uid(user).ok().flatten().map(|account| account.dir);
+        set("HOME").or_else(account).map(|home| home.join(".local/state"))
+    };
+    match set("XDG_STATE_HOME").or_else(home) {
+        Some(folder) if !user.is_root() => folder.join("osm/local"),
+        _ => ROOT_BASE.into(),
+    }
+}
+
+/// The folder of one mesh. Only its user, and root, can look into it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateFolder {
     name: String,
@@ -86,7 +102,7 @@ impl StateFolder {
     /// # Errors
     /// When it can't be made.
     pub fn create(&self) -> Result<()> {
-        make_folder(&self.path)
+        make_folder(&self.path).context("meshes keep addresses, keys and logs; --state FOLDER says where")
     }
 
     /// Makes this process the one that runs the mesh.
@@ -162,7 +178,7 @@ impl StateFolder {
     }
 }
 
-/// Makes a folder that only root can look into, with those above it.
+/// Makes a folder that only its user, and root, can look into, with those above it.
 ///
 /// # Errors
 /// When it can't be made.

@@ -10,6 +10,7 @@ use clap::Args;
 
 use crate::local::client::Client;
 use crate::local::requirements::{Tools, search_path};
+use crate::local::user_namespace::is_another;
 
 /// Which program, in which pod.
 #[derive(Debug, Clone, Args)]
@@ -31,8 +32,11 @@ pub(super) async fn run(args: &ExecArgs, client: &Client) -> Result<ExitCode> {
     let tools = Tools::find(&system)?;
     let words: Vec<String> = entry.prefix.into_iter().chain(arguments.iter().cloned()).collect();
     let script = system.iter().map(|folder| folder.join("script")).find(|path| path.is_file());
+    let user = is_another(mesh).context("looking for the mesh")?.then_some("--user");
     let error = Command::new(&tools.nsenter)
-        .args(["--target", &mesh.to_string(), "--mount", "--pid", "--net", "--ipc", "--uts", "--"])
+        .args(["--target", &mesh.to_string()])
+        .args(user)
+        .args(["--mount", "--pid", "--net", "--ipc", "--uts", "--"])
         .args(with_terminal(words, script))
         .env_clear()
         .exec();

@@ -13,10 +13,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::lines::{Painter, print};
 use crate::local::api::{Event, Happening};
 use crate::local::client::Client;
-use crate::local::context::Settings;
+use crate::local::context::{Settings, application_uid};
 use crate::local::init;
 use crate::local::requirements::{Tools, find_envoy, search_path};
 use crate::local::state::StateFolder;
+use crate::local::user_namespace::UserNamespace;
 
 /// How often a starting mesh is asked whether it is there.
 const LOOK: Duration = Duration::from_millis(20);
@@ -61,21 +62,26 @@ impl UpArgs {
         }
         let manifests = self.manifests.iter().map(std::path::absolute).collect::<Result<Vec<_>, _>>();
         let manifests = manifests.context("-f")?;
-        for path in manifests.iter().chain([&envoy, &own]) {
-            let hidden = path.canonicalize().is_ok_and(|path| path.starts_with("/run"));
+        let state = std::path::absolute(state).context("--state")?;
+        for path in manifests.iter().chain([&envoy, &own, &state]) {
+            // A folder that is made yet has no other name than this one.
+            let hidden = path.canonicalize().as_ref().unwrap_or(path).starts_with("/run");
             ensure!(
                 !hidden,
                 "{} is in /run, which a mesh covers with its own: put it elsewhere",
                 path.display()
             );
         }
+        let application_uid = application_uid();
         Ok(Settings {
             name: folder.name().to_owned(),
-            state: std::path::absolute(state).context("--state")?,
+            state,
             manifests,
             mesh_name: self.mesh_name.clone(),
             envoy,
             search_path,
+            application_uid,
+            user_namespace: UserNamespace::of_this_user(&tools, application_uid)?,
             tools,
         })
     }
