@@ -17,7 +17,7 @@ mod workload;
 
 pub use access::{HttpMatch, HttpRouteGroup, Methods, RouteRule, TcpRoute, TrafficTarget};
 pub use endpoint::{Endpoint, EndpointPort, EndpointSlice};
-pub use mesh_config::MeshConfig;
+pub use mesh_config::{MeshConfig, ServiceKey};
 pub use object::{MeshObject, Meta, Namespace, ServiceAccount};
 pub use service::{Protocol, Service, ServicePort, TargetPort, Transport, UnsupportedProtocol};
 pub use traffic_split::{SplitBackend, TrafficSplit};

@@ -1,5 +1,6 @@
 //! MeshConfig: the settings of the whole mesh.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::name::QualifiedName;
@@ -26,6 +27,24 @@ pub struct MeshConfig {
     pub egress: bool,
     /// How long a workload's certificate lives.
     pub service_certificate_validity: Duration,
+    /// What keys workloads prove themselves with.
+    pub service_key: ServiceKey,
+    /// The most proxies that one controller serves at a time; `None` is no limit.
+    pub max_data_plane_connections: Option<NonZeroU32>,
+}
+
+/// The kind of key that workloads prove themselves with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ServiceKey {
+    /// An elliptic curve key on P-256: small, and fast to make and to use.
+    #[default]
+    P256,
+    /// An RSA key of 2048 bits.
+    Rsa2048,
+    /// An RSA key of 3072 bits.
+    Rsa3072,
+    /// An RSA key of 4096 bits.
+    Rsa4096,
 }
 
 impl MeshConfig {
@@ -41,6 +60,8 @@ impl MeshConfig {
             permissive: false,
             egress: false,
             service_certificate_validity: Self::DEFAULT_CERTIFICATE_VALIDITY,
+            service_key: ServiceKey::default(),
+            max_data_plane_connections: None,
         }
     }
 }

@@ -52,6 +52,11 @@ impl Findings {
         self.push(Severity::Warning, code, field.into(), message.into());
     }
 
+    /// Says something that is worth knowing; everything does what was asked.
+    pub(crate) fn info(&mut self, code: &'static str, field: impl Into<String>, message: impl Into<String>) {
+        self.push(Severity::Info, code, field.into(), message.into());
+    }
+
     /// Nothing of the object is in force.
     pub(crate) fn without_fact(self) -> Conversion {
         Conversion { objects: Vec::new(), diagnostics: self.into_list() }

@@ -5,6 +5,7 @@
 
 mod spec;
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use osm_core::model;
@@ -51,10 +52,46 @@ impl MeshConfig {
         fact.permissive = self.spec.traffic.enable_permissive_traffic_policy_mode;
         fact.egress = self.spec.traffic.enable_egress;
         fact.service_certificate_validity = self.certificate_validity(&mut findings);
+        fact.service_key = self.service_key(&mut findings);
+        fact.max_data_plane_connections = NonZeroU32::new(self.spec.sidecar.max_data_plane_connections);
+        self.check_resync(&mut findings);
         for field in self.spec.fields_without_effect() {
             findings.warning("no-effect-yet", field, "this field has no effect yet");
         }
         findings.with(fact)
+    }
+
+    /// RSA of the size that is asked for. The proxies' TLS has three sizes; one in
+    /// between is raised to the next.
+    fn service_key(&self, findings: &mut Findings) -> model::ServiceKey {
+        let path = "spec.certificate.certKeyBitSize";
+        let asked = self.spec.certificate.cert_key_bit_size;
+        let (key, size) = match asked {
+            0 => return model::ServiceKey::default(),
+            2048 => return model::ServiceKey::Rsa2048,
+            3072 => return model::ServiceKey::Rsa3072,
+            4096 => return model::ServiceKey::Rsa4096,
+            2049..3072 => (model::ServiceKey::Rsa3072, 3072),
+            3073..4096 => (model::ServiceKey::Rsa4096, 4096),
+            _ => {
+                let message = format!(
+                    "{asked} is no size for RSA keys; ECDSA P-256 is used. Write 2048, 3072 or 4096, or leave it out"
+                );
+                findings.error("bad-key-size", path, message);
+                return model::ServiceKey::default();
+            }
+        };
+        let message = format!("RSA keys have 2048, 3072 or 4096 bits; for {asked}, {size} are used");
+        findings.warning("key-size-raised", path, message);
+        key
+    }
+
+    fn check_resync(&self, findings: &mut Findings) {
+        if !matches!(self.spec.sidecar.config_resync_interval.as_str(), "" | "0" | "0s") {
+            let message = "nothing is sent again at intervals: what each proxy has is known, and checked. \
+                           The field is not needed; remove it";
+            findings.info("not-needed", "spec.sidecar.configResyncInterval", message);
+        }
     }
 
     fn certificate_validity(&self, findings: &mut Findings) -> Duration {
@@ -86,7 +123,7 @@ impl MeshConfig {
 #[cfg(test)]
 mod tests {
     use crate::manifest::testing::{convert, fact, findings, read_error};
-    use osm_core::model::{MeshConfig, MeshObject};
+    use osm_core::model::{MeshConfig, MeshObject, ServiceKey};
 
     fn text(spec: &str) -> String {
         format!(
@@ -198,8 +235,42 @@ mod tests {
         ] {
             assert!(found.contains(&format!("no-effect-yet {field}")), "{field} is not in {found:#?}");
         }
-        assert!(found.iter().all(|one| one.starts_with("no-effect-yet ")), "{found:#?}");
+        assert!(found.contains(&"not-needed spec.sidecar.configResyncInterval".to_owned()), "{found:#?}");
+        let others = found.iter().filter(|one| !one.starts_with("no-effect-yet "));
+        assert_eq!(others.count(), 1, "{found:#?}");
         assert!(!found.iter().any(|one| one.contains("enableEgress ")));
+    }
+
+    #[test]
+    fn a_key_size_asks_for_rsa_and_no_size_for_an_elliptic_curve() {
+        let of = |size: &str| {
+            let text = text(&format!("{{certificate: {{certKeyBitSize: {size}}}}}"));
+            let MeshObject::MeshConfig(config) = &convert(&text).objects[0] else {
+                panic!("not a MeshConfig")
+            };
+            (config.service_key, findings(&text))
+        };
+        let path = "spec.certificate.certKeyBitSize";
+        for none in ["0", "null"] {
+            assert_eq!(of(none), (ServiceKey::P256, vec![]));
+        }
+        assert_eq!(of("2048"), (ServiceKey::Rsa2048, vec![]));
+        assert_eq!(of("3072"), (ServiceKey::Rsa3072, vec![]));
+        assert_eq!(of("4096"), (ServiceKey::Rsa4096, vec![]));
+        assert_eq!(of("2500"), (ServiceKey::Rsa3072, vec![format!("key-size-raised {path}")]));
+        assert_eq!(of("4095"), (ServiceKey::Rsa4096, vec![format!("key-size-raised {path}")]));
+        for bad in ["1", "1024", "2047", "4097", "8192"] {
+            assert_eq!(of(bad), (ServiceKey::P256, vec![format!("bad-key-size {path}")]), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_limit_of_proxies_is_taken_and_0_is_none() {
+        let of = |most: u32| {
+            config(&format!("{{sidecar: {{maxDataPlaneConnections: {most}}}}}")).max_data_plane_connections
+        };
+        assert_eq!(of(0), None);
+        assert_eq!(of(5).map(std::num::NonZeroU32::get), Some(5));
     }
 
     #[test]

@@ -201,7 +201,7 @@ pub struct TracingSpec {
 pub struct CertificateSpec {
     /// How long a workload's certificate lives, as a duration.
     pub service_cert_validity_duration: Option<String>,
-    /// The size of RSA keys.
+    /// The size of RSA keys; 0 asks for none, and then keys are ECDSA P-256.
     #[serde(deserialize_with = "field::nullable")]
     pub cert_key_bit_size: u32,
     /// The certificate of an ingress gateway.
@@ -280,12 +280,10 @@ impl SidecarSpec {
         vec![
             ("enablePrivilegedInitContainer", self.enable_privileged_init_container),
             ("logLevel", self.log_level.is_some()),
-            ("maxDataPlaneConnections", self.max_data_plane_connections != 0),
             ("envoyImage", !self.envoy_image.is_empty()),
             ("envoyWindowsImage", !self.envoy_windows_image.is_empty()),
             ("initContainerImage", !self.init_container_image.is_empty()),
             ("resources", self.resources.as_ref().is_some_and(|value| *value != serde_json::json!({}))),
-            ("configResyncInterval", !matches!(self.config_resync_interval.as_str(), "" | "0" | "0s")),
             (
                 "tlsMinProtocolVersion",
                 !matches!(self.tls_min_protocol_version, None | Some(TlsVersion::TLSv1_2)),
@@ -326,10 +324,7 @@ impl ObservabilitySpec {
 
 impl CertificateSpec {
     fn asked(&self) -> Asked {
-        vec![
-            ("certKeyBitSize", self.cert_key_bit_size != 0),
-            ("ingressGateway", self.ingress_gateway.is_some()),
-        ]
+        vec![("ingressGateway", self.ingress_gateway.is_some())]
     }
 }
 
