@@ -9,8 +9,8 @@ use std::fmt::{Display, Write};
 use osm_core::diagnostic::Origin;
 use osm_core::identity::Principal;
 use osm_core::ir::{
-    Access, Egress, HttpRule, InboundAccess, InboundService, OutboundRoute, OutboundService, ProxyIr,
-    RefusedService, RequestMatch, Requests, TcpRule, Upstream, UpstreamEndpoints,
+    Access, Egress, HttpRule, InboundAccess, InboundService, MatchedRoute, OutboundRoute, OutboundService,
+    ProxyIr, RefusedService, RequestMatch, Requests, TcpRule, Upstream, UpstreamEndpoints,
 };
 use osm_core::model::Methods;
 
@@ -101,21 +101,31 @@ fn tcp_rule(page: &mut Page, rule: &TcpRule) {
 }
 
 fn outbound_service(page: &mut Page, service: &OutboundService) {
-    let OutboundService { name, protocol, addresses, hostnames, route, origin } = service;
+    let OutboundService { name, protocol, addresses, hostnames, matched, route, origin } = service;
     page.made(0, format_args!("dials {name} as {protocol}"), origin);
     addresses.iter().for_each(|address| page.line(1, format_args!("at {address}")));
     if protocol.is_http() {
         hostnames.iter().for_each(|host| page.line(1, format_args!("host {host}")));
     }
+    for MatchedRoute { requests, route } in matched {
+        requests
+            .iter()
+            .for_each(|request| page.line(1, format_args!("request by {}", request_match(request))));
+        leads(page, 2, route);
+    }
+    leads(page, 1, route);
+}
+
+fn leads(page: &mut Page, indent: usize, route: &OutboundRoute) {
     match route {
-        OutboundRoute::Single(to) => page.line(1, format_args!("leads to {to}")),
+        OutboundRoute::Single(to) => page.line(indent, format_args!("leads to {to}")),
         OutboundRoute::Weighted { backends, origin } => {
-            page.made(1, "is divided", origin);
+            page.made(indent, "is divided", origin);
             for (to, weight) in backends {
-                page.line(2, format_args!("{weight} to {to}"));
+                page.line(indent + 1, format_args!("{weight} to {to}"));
             }
         }
-        OutboundRoute::Unavailable { origin } => page.made(1, "leads nowhere", origin),
+        OutboundRoute::Unavailable { origin } => page.made(indent, "leads nowhere", origin),
     }
 }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use osm_core::diagnostic::Origin;
 use osm_core::ir::{
-    Access, Egress, HttpRule, InboundAccess, InboundService, OutboundRoute, OutboundService, ProxyIr,
-    RefusedService, TcpRule, Upstream, UpstreamEndpoints,
+    Access, Egress, HttpRule, InboundAccess, InboundService, MatchedRoute, OutboundRoute, OutboundService,
+    ProxyIr, RefusedService, TcpRule, Upstream, UpstreamEndpoints,
 };
 use osm_core::name::ObjectRef;
 use osm_xds::generate::names;
@@ -53,13 +53,16 @@ fn decisions(ir: &ProxyIr) -> Vec<&Origin> {
         }
     }
     for service in outbound {
-        let OutboundService { name: _, protocol: _, addresses: _, hostnames: _, route, origin } =
+        let OutboundService { name: _, protocol: _, addresses: _, hostnames: _, matched, route, origin } =
             service.as_ref();
         origins.push(origin);
-        match route {
-            OutboundRoute::Single(_) => {}
-            OutboundRoute::Weighted { backends: _, origin } | OutboundRoute::Unavailable { origin } => {
-                origins.push(origin);
+        let matched = matched.iter().map(|MatchedRoute { requests: _, route }| route);
+        for route in matched.chain([route]) {
+            match route {
+                OutboundRoute::Single(_) => {}
+                OutboundRoute::Weighted { backends: _, origin } | OutboundRoute::Unavailable { origin } => {
+                    origins.push(origin);
+                }
             }
         }
     }

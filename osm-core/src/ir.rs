@@ -173,10 +173,22 @@ pub struct OutboundService {
     /// The host names and addresses, without port, that requests to it may carry
     /// (IPv6 in brackets); sorted.
     pub hostnames: Vec<Arc<str>>,
-    /// Where it leads.
+    /// Requests that lead elsewhere, in the order in which they are tried; none
+    /// where no HTTP is spoken.
+    pub matched: Vec<MatchedRoute>,
+    /// Where everything else leads.
     pub route: OutboundRoute,
     /// The object that made the service.
     pub origin: Origin,
+}
+
+/// Requests that lead elsewhere than others to the same service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MatchedRoute {
+    /// Which: those that fit any of these; never empty, sorted.
+    pub requests: Vec<RequestMatch>,
+    /// Where they lead.
+    pub route: OutboundRoute,
 }
 
 /// Where a dialled service leads.

@@ -10,6 +10,7 @@ mod change;
 mod dirty;
 mod facts;
 mod index;
+mod link_requests;
 mod link_service;
 mod link_split;
 mod link_target;
@@ -25,7 +26,7 @@ use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
 pub use builder::SnapshotBuilder;
 pub use change::ChangeSet;
 pub use link_service::{LinkedEndpoint, LinkedPort, LinkedService};
-pub use link_split::LinkedSplit;
+pub use link_split::{LinkedSplit, SplitScope};
 pub use link_target::{LinkedTarget, PortGrant};
 
 use crate::diagnostic::{Diagnostic, Origin};
@@ -79,7 +80,7 @@ pub struct MeshSnapshot {
     pub(crate) targets_to: SharedMap<ServiceIdentity, Arc<Vec<Arc<LinkedTarget>>>>,
     pub(crate) target_destinations: SharedMap<QualifiedName, ServiceIdentity>,
     pub(crate) reach_of: SharedMap<ServiceIdentity, Arc<BTreeSet<ServiceIdentity>>>,
-    pub(crate) splits: SharedMap<ServiceName, Arc<LinkedSplit>>,
+    pub(crate) splits: SharedMap<ServiceName, Arc<[LinkedSplit]>>,
     pub(crate) roots_of: SharedMap<ServiceName, Arc<BTreeSet<ServiceName>>>,
     pub(crate) diagnostics: SharedMap<ObjectRef, Arc<[Diagnostic]>>,
     pub(crate) source_diagnostics: Arc<[Diagnostic]>,
@@ -245,13 +246,13 @@ impl MeshSnapshot {
         self.reach_of.get(source).is_some_and(|reached| reached.contains(destination))
     }
 
-    /// The split in force for a root service.
+    /// The splits in force for a root service, in the order in which they are tried.
     #[must_use]
-    pub fn split_of(&self, root: &ServiceName) -> Option<&Arc<LinkedSplit>> {
-        self.splits.get(root)
+    pub fn splits_of(&self, root: &ServiceName) -> &[LinkedSplit] {
+        self.splits.get(root).map_or(&[], |splits| splits)
     }
 
-    /// The root services whose split leads to this backend.
+    /// The root services whose splits lead to this backend.
     pub fn roots_of(&self, backend: &ServiceName) -> impl Iterator<Item = &ServiceName> {
         self.roots_of.get(backend).into_iter().flat_map(|roots| roots.iter())
     }

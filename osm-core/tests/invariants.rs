@@ -126,6 +126,7 @@ fn spoil(object: &mut MeshObject, how: u8) {
             0 => split.backends.clear(),
             1 => split.backends.iter_mut().for_each(|backend| backend.weight = 0),
             2 => split.service.name = nowhere(),
+            3 => split.matches = Some(vec![nowhere()]),
             _ => split.backends.iter_mut().for_each(|backend| backend.service.name = nowhere()),
         },
         MeshObject::Service(service) => match how {

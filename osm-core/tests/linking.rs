@@ -6,11 +6,11 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use osm_core::identity::ProxyId;
-use osm_core::ir::{Access, InboundAccess, OutboundRoute, ProxyIr};
+use osm_core::ir::{Access, InboundAccess, OutboundRoute, OutboundService, ProxyIr};
 use osm_core::model::{
     ContainerPort, Endpoint, EndpointPort, EndpointSlice, HttpMatch, HttpRouteGroup, MeshConfig, MeshObject,
-    Methods, Namespace, RouteRule, Service, ServicePort, SplitBackend, TargetPort, TcpRoute, TrafficSplit,
-    TrafficTarget, Workload,
+    Methods, Namespace, RouteRule, Service, ServiceAccount, ServicePort, SplitBackend, TargetPort, TcpRoute,
+    TrafficSplit, TrafficTarget, Workload,
 };
 use osm_core::name::{ObjectName, QualifiedName};
 use osm_core::policy;
@@ -245,6 +245,170 @@ fn a_split_may_lead_back_to_its_root() {
     assert_eq!(dialled(&client), ["shop/root:80", "shop/v2:80"]);
     assert_eq!(shares(&client), "{shop/v2:80: 1}");
     assert!(client.upstreams.iter().all(|upstream| upstream.name.service == name("v2")));
+}
+
+/// A mesh in which a buyer may reach a store, its version 2 and a database, all
+/// of which the store has ports of.
+fn shop(more: impl IntoIterator<Item = MeshObject>) -> Arc<MeshSnapshot> {
+    let ports: &[_] = &[(80, number(8080), "http"), (3306, number(3306), "tcp")];
+    let objects: [MeshObject; 6] = [
+        pod("store", "store", 2).into(),
+        pod("v2", "v2", 3).into(),
+        service("store", "store", 1, ports).into(),
+        service("v2", "v2", 2, ports).into(),
+        target("t1", "buyer", "store", &[http(), tcp("any")]).into(),
+        target("t2", "buyer", "v2", &[http(), tcp("any")]).into(),
+    ];
+    mesh(objects.into_iter().chain(more))
+}
+
+fn group_of(group: &str, paths: &[&str]) -> HttpRouteGroup {
+    let mut object = HttpRouteGroup::new(name(group));
+    let request = |path: &&str| HttpMatch {
+        name: (*path).to_owned(),
+        path_regex: Some((*path).to_owned()),
+        methods: Methods::Any,
+        headers: Vec::new(),
+    };
+    object.matches = paths.iter().map(request).collect();
+    object
+}
+
+fn split_by(split_name: &str, groups: &[&str], backends: &[(&str, u32)]) -> TrafficSplit {
+    let mut split = split("store", backends);
+    split.name = name(split_name);
+    split.matches = Some(groups.iter().map(|group| object(group)).collect());
+    split
+}
+
+/// Where requests and connections to a port of the store lead, as they are tried.
+fn routes(snapshot: &MeshSnapshot, port: u16) -> Vec<String> {
+    let ir = ir(snapshot, "buyer");
+    let is_it = |part: &&Arc<OutboundService>| part.name.to_string() == format!("shop/store:{port}");
+    let dialled = ir.outbound.iter().find(is_it).expect("it can be dialled");
+    let leads = |route: &OutboundRoute| match route {
+        OutboundRoute::Single(to) => to.to_string(),
+        OutboundRoute::Weighted { backends, .. } => format!("{backends:?}"),
+        OutboundRoute::Unavailable { .. } => "nowhere".to_owned(),
+    };
+    let matched = dialled.matched.iter().map(|matched| {
+        let paths: Vec<_> =
+            matched.requests.iter().map(|request| request.path.as_deref().unwrap_or("any")).collect();
+        format!("{} to {}", paths.join("|"), leads(&matched.route))
+    });
+    matched.chain([leads(&dialled.route)]).collect()
+}
+
+#[test]
+fn a_split_with_matches_divides_those_requests_and_leaves_the_others_to_the_root() {
+    let snapshot = shop([
+        group_of("b", &["/b"]).into(),
+        group_of("a", &["/a2", "/a1", "/a1"]).into(),
+        split_by("some", &["b", "a"], &[("v2", 1)]).into(),
+    ]);
+    assert_eq!(routes(&snapshot, 80), ["/a1|/a2|/b to {shop/v2:80: 1}", "shop/store:80"]);
+    assert_eq!(routes(&snapshot, 3306), ["shop/store:3306"], "connections have no requests to match");
+    assert_eq!(codes(&snapshot), ["matches-without-requests spec.matches"]);
+}
+
+#[test]
+fn splits_with_matches_are_tried_by_name_before_the_one_of_everything() {
+    let snapshot = shop([
+        group_of("a", &["/a"]).into(),
+        group_of("b", &["/b"]).into(),
+        split("store", &[("store", 1)]).into(),
+        split_by("z", &["a"], &[("v2", 1)]).into(),
+        split_by("y", &["b"], &[("v2", 2)]).into(),
+    ]);
+    let v2 = ["/b to {shop/v2:80: 2}", "/a to {shop/v2:80: 1}", "{shop/store:80: 1}"];
+    assert_eq!(routes(&snapshot, 80), v2);
+    assert_eq!(routes(&snapshot, 3306), ["{shop/store:3306: 1}"]);
+
+    // One that every request fits leaves nothing to others, but for connections.
+    let snapshot = shop([
+        split("store", &[("store", 1)]).into(),
+        split_by("y", &["any"], &[("v2", 1)]).into(),
+        split_by("z", &["any"], &[("v2", 2)]).into(),
+    ]);
+    assert_eq!(routes(&snapshot, 80), ["{shop/v2:80: 1}"]);
+    assert_eq!(routes(&snapshot, 3306), ["{shop/store:3306: 1}"]);
+    assert!(codes(&snapshot).contains(&"duplicate-split spec.service".to_owned()));
+}
+
+#[test]
+fn a_match_of_a_split_that_means_nothing_fits_no_request_and_says_so() {
+    let with = |groups: &[&str]| {
+        let snapshot = shop([
+            group_of("good", &["/good"]).into(),
+            group_of("bad", &["(?=bad)"]).into(),
+            HttpRouteGroup::new(name("empty")).into(),
+            split_by("some", groups, &[("v2", 1)]).into(),
+        ]);
+        let codes = codes(&snapshot).into_iter().filter(|code| !code.starts_with("matches-without-requests"));
+        (routes(&snapshot, 80), codes.collect::<Vec<_>>())
+    };
+    let divided = ["/good to {shop/v2:80: 1}".to_owned(), "shop/store:80".to_owned()];
+    let (routes, codes) = with(&["good", "nowhere", "bad", "empty"]);
+    assert_eq!(routes, divided);
+    let named = ["missing-route-group", "invalid-regex", "no-matches"];
+    let at: Vec<String> =
+        named.iter().zip(1..).map(|(code, index)| format!("{code} spec.matches[{index}].name")).collect();
+    assert_eq!(codes, at);
+    for nothing in [&[][..], &["nowhere"], &["bad"], &["empty"]] {
+        let (routes, codes) = with(nothing);
+        assert_eq!(routes, ["shop/store:80"], "{nothing:?}");
+        assert_eq!(codes.last().map(String::as_str), Some("split-of-nothing spec.matches"), "{nothing:?}");
+    }
+}
+
+#[test]
+fn i15_a_change_of_a_group_concerns_the_roots_whose_splits_name_it() {
+    let mut builder = SnapshotBuilder::new(MeshOptions::default());
+    builder.apply(SourceEvent::Reset);
+    builder.apply(SourceEvent::apply(Namespace::monitored("shop".parse().expect("a name"), "osm")));
+    builder.apply(SourceEvent::apply(split_by("some", &["a"], &[("v2", 1)])));
+    builder.apply(SourceEvent::apply(split_by("other", &["b"], &[("v2", 1)])));
+    builder.apply(SourceEvent::Ready);
+    builder.build();
+    let mut changed = |event: SourceEvent| {
+        builder.apply(event);
+        builder.build().map(|(snapshot, change)| {
+            let splits = snapshot.splits_of(&name("store")).iter().map(|split| split.name.name.to_string());
+            (change.services.into_iter().map(|name| name.to_string()).collect(), splits.collect())
+        })
+    };
+    let concerned = |splits: &[&str]| {
+        let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        Some((owned(&["shop/store"]), owned(splits)))
+    };
+    let group = |paths: &[&str]| SourceEvent::apply(group_of("a", paths));
+    assert_eq!(changed(group(&["/a"])), concerned(&["some"]));
+    assert_eq!(changed(group(&["/b"])), concerned(&["some"]));
+    assert_eq!(changed(group(&["/b"])), None);
+    assert_eq!(changed(SourceEvent::apply(group_of("c", &["/c"]))), None, "nobody names it");
+    let group = MeshObject::from(group_of("a", &[])).object_ref();
+    assert_eq!(changed(SourceEvent::Delete(group)), concerned(&[]));
+}
+
+#[test]
+fn a_source_that_is_nobody_is_named_until_it_is_somebody() {
+    let target_from = |sources: &[&str]| {
+        let mut target = target("t", "buyer", "buyer", &[http()]);
+        target.sources =
+            sources.iter().map(|from| format!("shop/{from}").parse().expect("an identity")).collect();
+        target
+    };
+    let codes_of = |objects: Vec<MeshObject>| codes(&mesh(objects));
+    let nobody = ["source-from-nowhere spec.sources"];
+    assert_eq!(codes_of(vec![target_from(&["buyer", "buyr"]).into()]), nobody);
+    let account = ServiceAccount::new(name("buyr"));
+    assert_eq!(codes_of(vec![target_from(&["buyr"]).into(), account.into()]), [""; 0]);
+    assert_eq!(codes_of(vec![target_from(&["buyr"]).into(), pod("p", "buyr", 7).into()]), [""; 0]);
+    let many: Vec<String> = (0..7).map(|number| format!("x{number}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let snapshot = mesh([target_from(&many).into()]);
+    let said = snapshot.diagnostics().next().expect("a finding").message.clone();
+    assert!(said.contains("shop/x0, shop/x1, shop/x2, shop/x3, shop/x4 and 2 more"), "{said}");
 }
 
 #[test]

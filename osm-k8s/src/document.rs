@@ -6,6 +6,7 @@
 //!
 //! What becomes of the objects is decided elsewhere; this knows only text.
 
+mod group;
 mod split;
 #[cfg(test)]
 mod tests;
@@ -38,6 +39,9 @@ pub enum Outcome {
     Manifest(Manifest),
     /// An object of another kind, as `apiVersion kind`: none of the mesh's business.
     Other(String),
+    /// An object of a kind that meshes have and this one does not carry yet, as
+    /// `apiVersion kind`: what it asks for does not happen.
+    NotYet(String),
     /// No object that can be read.
     Unreadable(Problem),
 }
@@ -115,6 +119,7 @@ pub fn read_value(value: &Value, line: u32) -> Document {
             Document { line, outcome }
         }
         Role::Other(text) => Document { line, outcome: Outcome::Other(text) },
+        Role::NotYet(text) => Document { line, outcome: Outcome::NotYet(text) },
         Role::List => {
             let message = "a List within a List is not read; write its items one by one".to_owned();
             unreadable(Problem { code: "nested-list", line, object: None, field: String::new(), message })
@@ -150,6 +155,7 @@ fn read_chunk(chunk: split::Chunk<'_>, documents: &mut Vec<Document>) {
             documents.push(Document { line, outcome });
         }
         Role::Other(text) => documents.push(Document { line, outcome: Outcome::Other(text) }),
+        Role::NotYet(text) => documents.push(Document { line, outcome: Outcome::NotYet(text) }),
         Role::List => read_list(&chunk, documents),
         Role::Wrong { code, field, message } => {
             let object = header.known().and_then(|kind| header.object(kind));
@@ -200,8 +206,13 @@ struct HeaderMetadata {
 enum Role {
     Known(ManifestKind),
     Other(String),
+    NotYet(String),
     List,
     Wrong { code: &'static str, field: &'static str, message: String },
+}
+
+fn other_name(version: &str, kind: &str) -> String {
+    yaml::plain(&format!("{version} {kind}"))
 }
 
 impl Header {
@@ -215,11 +226,20 @@ impl Header {
             let message = "the document is no object: it has no `kind`".to_owned();
             return Role::Wrong { code: "no-kind", field: "kind", message };
         };
-        let other = || Role::Other(yaml::plain(&format!("{version} {name}")));
+        let other = || Role::Other(other_name(version, name));
         let Some(kind) = ManifestKind::from_name(name) else {
-            return if name == "List" && version == "v1" { Role::List } else { other() };
+            return match group::is_of_meshes(version) {
+                _ if name == "List" && version == "v1" => Role::List,
+                true if group::is_known_elsewhere(version, name) => Role::NotYet(other_name(version, name)),
+                true => Role::Wrong {
+                    code: "unknown-kind",
+                    field: "kind",
+                    message: group::no_such_kind(version, name),
+                },
+                false => other(),
+            };
         };
-        if version == kind.api_version() {
+        if kind.api_versions().contains(&version) {
             return Role::Known(kind);
         }
         // Other projects have kinds of this name as well, such as Knative.
@@ -227,9 +247,9 @@ impl Header {
             return other();
         }
         let message = format!(
-            "{kind} of `{}` is not read; the supported apiVersion is `{}`",
+            "{kind} of `{}` is not read; the supported apiVersion is {}",
             yaml::plain(version),
-            kind.api_version()
+            kind.api_versions().iter().map(|version| format!("`{version}`")).collect::<Vec<_>>().join(" or ")
         );
         Role::Wrong { code: "unsupported-version", field: "apiVersion", message }
     }

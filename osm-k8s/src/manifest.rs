@@ -55,7 +55,7 @@ pub use pod::{
 pub use service::{Service, ServicePort, ServiceSpec};
 pub use service_account::ServiceAccount;
 pub use tcp_route::{TcpMatch, TcpRoute, TcpRouteSpec};
-pub use traffic_split::{SplitBackend, TrafficSplit, TrafficSplitSpec};
+pub use traffic_split::{RouteGroupRef, SplitBackend, TrafficSplit, TrafficSplitSpec};
 pub use traffic_target::{IdentityRef, TargetRule, TrafficTarget, TrafficTargetSpec};
 
 /// How much one manifest may say; what is more is refused or left out by name.
@@ -63,12 +63,12 @@ pub mod limit {
     pub use super::conversion::MAX_FINDINGS;
     pub use super::http_route_group::{MAX_HEADERS, MAX_MATCHES};
     pub use super::mesh_config::MIN_CERTIFICATE_VALIDITY;
-    pub use super::traffic_split::{MAX_BACKENDS, MAX_WEIGHT};
+    pub use super::traffic_split::{MAX_BACKENDS, MAX_GROUPS, MAX_WEIGHT};
     pub use super::traffic_target::{MAX_RULE_MATCHES, MAX_RULES, MAX_SOURCES};
 }
 
 macro_rules! manifests {
-    ($($kind:ident($type:ty) = $name:literal, $api:literal, $fact:expr;)*) => {
+    ($($kind:ident($type:ty) = $name:literal, $api:literal $(| $older:literal)*, $fact:expr;)*) => {
         /// The kinds of manifest that the mesh reads.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
@@ -86,10 +86,16 @@ macro_rules! manifests {
                 match self { $(Self::$kind => $name,)* }
             }
 
-            /// The one `apiVersion` that is read.
+            /// The newest `apiVersion` that is read.
             #[must_use]
             pub fn api_version(self) -> &'static str {
                 match self { $(Self::$kind => $api,)* }
+            }
+
+            /// Every `apiVersion` that is read, the newest first.
+            #[must_use]
+            pub fn api_versions(self) -> &'static [&'static str] {
+                match self { $(Self::$kind => &[$api $(, $older)*],)* }
             }
 
             /// The kind of fact that such a manifest becomes; `None` for a
@@ -159,7 +165,7 @@ manifests! {
     TrafficTarget(TrafficTarget) = "TrafficTarget", "access.smi-spec.io/v1alpha3", Some(Kind::TrafficTarget);
     HttpRouteGroup(HttpRouteGroup) = "HTTPRouteGroup", "specs.smi-spec.io/v1alpha4", Some(Kind::HttpRouteGroup);
     TcpRoute(TcpRoute) = "TCPRoute", "specs.smi-spec.io/v1alpha4", Some(Kind::TcpRoute);
-    TrafficSplit(TrafficSplit) = "TrafficSplit", "split.smi-spec.io/v1alpha2", Some(Kind::TrafficSplit);
+    TrafficSplit(TrafficSplit) = "TrafficSplit", "split.smi-spec.io/v1alpha4" | "split.smi-spec.io/v1alpha3" | "split.smi-spec.io/v1alpha2", Some(Kind::TrafficSplit);
     MeshConfig(MeshConfig) = "MeshConfig", "config.openservicemesh.io/v1alpha2", Some(Kind::MeshConfig);
 }
 

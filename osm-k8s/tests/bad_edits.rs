@@ -287,6 +287,7 @@ fn i9_each_kind_of_bad_edit_is_named_by_file_and_line_and_widens_nothing() {
         ("    pathRegex: /buy/.*", "    pathRegex: (?=/buy)", "invalid-regex", "access.smi"),
         ("    - GET", "    - FETCH", "unknown-method", "kind: HTTPRouteGroup"),
         ("  service: store\n", "  service: nowhere\n", "split-of-nowhere", "split.smi"),
+        ("kind: TrafficSplit", "kind: TraficSplit", "unknown-kind", "split.smi"),
         ("  - service: store-v2", "  - service: store.bank", "service-in-other-namespace", "split.smi"),
         ("appProtocol: http", "appProtocol: mongo", "unsupported-protocol", ""),
         ("  - name: db\n    port: 3306\n", "  - name: db\n    port: 0\n", "bad-document", "    port: 0"),

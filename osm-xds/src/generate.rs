@@ -18,6 +18,7 @@ mod inbound;
 mod listener;
 pub mod names;
 mod outbound;
+mod requests;
 mod secret;
 mod tls;
 
@@ -75,12 +76,12 @@ fn cluster_key(name: String) -> ResourceKey {
     key(ResourceKind::Cluster, name)
 }
 
-/// Origins without repetitions, in the order given.
-fn distinct(origins: impl IntoIterator<Item = Origin>) -> Vec<Origin> {
+/// The same without repetitions, in the order given.
+fn distinct<T: PartialEq>(all: impl IntoIterator<Item = T>) -> Vec<T> {
     let mut distinct = Vec::new();
-    for origin in origins {
-        if !distinct.contains(&origin) {
-            distinct.push(origin);
+    for one in all {
+        if !distinct.contains(&one) {
+            distinct.push(one);
         }
     }
     distinct

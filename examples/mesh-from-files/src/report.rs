@@ -34,18 +34,24 @@ fn write(snapshot: &MeshSnapshot, out: &mut String) -> fmt::Result {
 
 fn write_outbound(ir: &ProxyIr, out: &mut String) -> fmt::Result {
     for service in &ir.outbound {
-        write!(out, "  may dial {} ({})", service.name, service.protocol)?;
-        match &service.route {
-            OutboundRoute::Single(_) => writeln!(out)?,
-            OutboundRoute::Weighted { backends, origin } => {
-                let shares: Vec<_> =
-                    backends.iter().map(|(name, weight)| format!("{weight} to {name}")).collect();
-                writeln!(out, ": {}, says {origin}", shares.join(", "))?;
-            }
-            OutboundRoute::Unavailable { origin } => writeln!(out, ": nothing is behind it, says {origin}")?,
+        writeln!(out, "  may dial {} ({}){}", service.name, service.protocol, leads(&service.route))?;
+        for matched in &service.matched {
+            let requests = joined(matched.requests.iter().map(request), " or ");
+            writeln!(out, "    of that {requests}{}", leads(&matched.route))?;
         }
     }
     Ok(())
+}
+
+fn leads(route: &OutboundRoute) -> String {
+    match route {
+        OutboundRoute::Single(_) => String::new(),
+        OutboundRoute::Weighted { backends, origin } => {
+            let shares = backends.iter().map(|(name, weight)| format!("{weight} to {name}"));
+            format!(": {}, says {origin}", joined(shares, ", "))
+        }
+        OutboundRoute::Unavailable { origin } => format!(": nothing is behind it, says {origin}"),
+    }
 }
 
 fn write_inbound(ir: &ProxyIr, out: &mut String) -> fmt::Result {

@@ -1,6 +1,6 @@
-//! SMI TrafficSplit v1alpha2.
+//! SMI TrafficSplit, v1alpha2 to v1alpha4.
 
-use crate::name::{QualifiedName, ServiceName};
+use crate::name::{ObjectName, QualifiedName, ServiceName};
 
 use super::Meta;
 
@@ -16,13 +16,16 @@ pub struct TrafficSplit {
     pub service: ServiceName,
     /// Who serves it instead, in the order of the manifest.
     pub backends: Vec<SplitBackend>,
+    /// The HTTPRouteGroups of its namespace whose requests it divides: those that
+    /// fit any of them. `None` divides all requests and connections.
+    pub matches: Option<Vec<ObjectName>>,
 }
 
 impl TrafficSplit {
     /// A split without backends.
     #[must_use]
     pub fn new(name: QualifiedName, service: ServiceName) -> Self {
-        Self { meta: Meta::default(), name, service, backends: Vec::new() }
+        Self { meta: Meta::default(), name, service, backends: Vec::new(), matches: None }
     }
 }
 

@@ -9,10 +9,12 @@ use super::reach::Reach;
 use crate::diagnostic::{Diagnostic, Origin, Severity};
 use crate::identity::{Principal, ServiceIdentity};
 use crate::ir::{
-    OutboundRoute, OutboundService, RefusedService, ServicePortName, Upstream, UpstreamEndpoints,
+    MatchedRoute, OutboundRoute, OutboundService, RefusedService, Requests, ServicePortName, Upstream,
+    UpstreamEndpoints,
 };
+use crate::model::Protocol;
 use crate::name::{NamespaceName, ServiceName};
-use crate::snapshot::{LinkedPort, LinkedService, LinkedSplit, MeshSnapshot};
+use crate::snapshot::{LinkedPort, LinkedService, LinkedSplit, MeshSnapshot, SplitScope};
 
 /// Everything about a client that matters for reaching one service. Clients
 /// with equal keys reach the service in the same way.
@@ -24,7 +26,7 @@ pub struct OutboundKey {
     pub allowed: Allowed,
     /// Whether the client is in the service's namespace, where its short name resolves.
     pub same_namespace: bool,
-    /// The backends of its split that may be reached.
+    /// The backends of its splits that may be reached.
     pub backends: BTreeSet<ServiceName>,
 }
 
@@ -33,7 +35,7 @@ pub struct OutboundKey {
 pub enum Allowed {
     /// All of them.
     All,
-    /// These; may be none, when only backends of its split may be reached.
+    /// These; may be none, when only backends of its splits may be reached.
     These(BTreeSet<ServiceIdentity>),
 }
 
@@ -75,8 +77,9 @@ pub fn outbound_key(
         Reach::Everyone => Allowed::All,
         Reach::These(_) => Allowed::These(reach.within(linked)),
     };
-    let backends = snapshot.split_of(service).map(|split| reachable_backends(snapshot, split, reach));
-    let backends = backends.unwrap_or_default();
+    let splits = snapshot.splits_of(service).iter();
+    let backends: BTreeSet<ServiceName> =
+        splits.flat_map(|split| reachable_backends(snapshot, split, reach)).cloned().collect();
     if matches!(&allowed, Allowed::These(none) if none.is_empty()) && backends.is_empty() {
         return None;
     }
@@ -84,16 +87,19 @@ pub fn outbound_key(
     Some(OutboundKey { service: service.clone(), allowed, same_namespace, backends })
 }
 
-fn reachable_backends(snapshot: &MeshSnapshot, split: &LinkedSplit, reach: &Reach) -> BTreeSet<ServiceName> {
-    let reached = |name: &&ServiceName| snapshot.service(name).is_some_and(|backend| reach.meets(backend));
-    split.backends.keys().filter(reached).cloned().collect()
+fn reachable_backends<'a>(
+    snapshot: &MeshSnapshot,
+    split: &'a LinkedSplit,
+    reach: &Reach,
+) -> impl Iterator<Item = &'a ServiceName> {
+    split.backends.keys().filter(|name| snapshot.service(name).is_some_and(|backend| reach.meets(backend)))
 }
 
 /// Decides what clients of a key do to reach its service.
 #[must_use]
 pub fn outbound(snapshot: &MeshSnapshot, key: &OutboundKey) -> ServiceOutbound {
     let Some(service) = snapshot.service(&key.service) else { return ServiceOutbound::default() };
-    let split = snapshot.split_of(&key.service);
+    let splits = snapshot.splits_of(&key.service);
     let hostnames = hostnames(service, key.same_namespace);
     let mut all = ServiceOutbound::default();
     for (number, port) in &service.ports {
@@ -107,21 +113,40 @@ pub fn outbound(snapshot: &MeshSnapshot, key: &OutboundKey) -> ServiceOutbound {
         if service.addresses.is_empty() {
             continue;
         }
-        let route = match split {
-            Some(split) => split_route(snapshot, split, key, *number, &mut all.diagnostics),
-            None if has_upstream => OutboundRoute::Single(name.clone()),
-            None => OutboundRoute::Unavailable { origin: service.origin.clone() },
-        };
+        let mut matched = Vec::new();
+        let mut everything = None;
+        for split in splits.iter().filter(|split| applies(split, port.protocol)) {
+            let route = split_route(snapshot, split, key, *number, &mut all.diagnostics);
+            if let SplitScope::Requests(Requests::These(requests)) = &split.scope {
+                matched.push(MatchedRoute { requests: requests.clone(), route });
+            } else {
+                everything = Some(route);
+                break;
+            }
+        }
+        let route = everything.unwrap_or_else(|| match has_upstream {
+            true => OutboundRoute::Single(name.clone()),
+            false => OutboundRoute::Unavailable { origin: service.origin.clone() },
+        });
         all.outbound.push(OutboundService {
             name,
             protocol: port.protocol,
             addresses: service.addresses.clone(),
             hostnames: hostnames.clone(),
+            matched,
             route,
             origin: service.origin.clone(),
         });
     }
     all
+}
+
+/// Whether a split divides anything of what is spoken.
+fn applies(split: &LinkedSplit, protocol: Protocol) -> bool {
+    match &split.scope {
+        SplitScope::Everything => true,
+        SplitScope::Requests(_) => protocol.is_http(),
+    }
 }
 
 /// Decides what is refused of a service that a client may not reach.

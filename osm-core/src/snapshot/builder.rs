@@ -9,7 +9,7 @@ use super::facts::Facts;
 use super::update::{
     finding_of, old_target, replace_target, set_findings, update_members, update_reach, update_set,
 };
-use super::{MeshOptions, MeshSnapshot, link_service, link_split, link_target};
+use super::{LinkedSplit, MeshOptions, MeshSnapshot, link_service, link_split, link_target};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::identity::ServiceIdentity;
 use crate::model::{MeshConfig, Workload};
@@ -324,18 +324,22 @@ impl SnapshotBuilder {
             }
             self.forget_gone_splits(next, &root, change);
             let old = next.splits.get(&root).cloned();
-            let new = new.filter(|_| monitored).map(Arc::new);
+            let new: Option<Arc<[LinkedSplit]>> = (monitored && !new.is_empty()).then(|| new.into());
             if old == new {
                 continue;
             }
             change.services.insert(root.clone());
-            let backends = old.iter().chain(&new).flat_map(|split| split.backends.keys());
+            let splits = old.iter().chain(&new).flat_map(|splits| splits.iter());
+            let backends = splits.flat_map(|split| split.backends.keys());
             for backend in backends.cloned().collect::<BTreeSet<_>>() {
-                let is_backend = new.as_ref().is_some_and(|split| split.backends.contains_key(&backend));
+                let is_backend = new
+                    .iter()
+                    .flat_map(|splits| splits.iter())
+                    .any(|split| split.backends.contains_key(&backend));
                 update_set(&mut next.roots_of, backend, &root, is_backend);
             }
             match new {
-                Some(split) => next.splits.insert_mut(root, split),
+                Some(splits) => next.splits.insert_mut(root, splits),
                 None => drop(next.splits.remove_mut(&root)),
             }
         }

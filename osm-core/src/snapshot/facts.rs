@@ -3,6 +3,8 @@
 //! Nothing is linked here: putting a fact in or taking it out only keeps the
 //! backward indexes right and notes what has to be linked anew.
 
+mod splits;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -40,13 +42,15 @@ pub(crate) struct Facts {
     services_by_endpoint: Index<QualifiedName, ServiceName>,
     services_by_address: Index<IpAddr, ServiceName>,
     pub(crate) workloads_by_address: Index<IpAddr, QualifiedName>,
-    pub(crate) workloads_by_identity: Index<ServiceIdentity, QualifiedName>,
+    workloads_by_identity: Index<ServiceIdentity, QualifiedName>,
     pub(crate) workloads_by_proxy: Index<crate::identity::ProxyUuid, QualifiedName>,
     pub(crate) claims: Index<IpAddr, ServiceName>,
     targets_by_route: Index<ObjectRef, QualifiedName>,
-    pub(crate) targets_by_destination: Index<ServiceIdentity, QualifiedName>,
+    targets_by_destination: Index<ServiceIdentity, QualifiedName>,
+    targets_by_source: Index<ServiceIdentity, QualifiedName>,
     pub(crate) splits_by_root: Index<ServiceName, QualifiedName>,
     roots_by_backend: Index<ServiceName, ServiceName>,
+    splits_by_group: Index<QualifiedName, QualifiedName>,
 }
 
 impl Facts {
@@ -168,9 +172,10 @@ impl Facts {
         self.slices_by_service.get(service).filter_map(|name| self.slices.get(name))
     }
 
-    /// The root services whose splits mention this backend.
-    pub(crate) fn roots_of(&self, backend: &ServiceName) -> impl Iterator<Item = &ServiceName> {
-        self.roots_by_backend.get(backend)
+    /// Whether an identity exists: a pod runs as it, or its account is there.
+    pub(crate) fn knows(&self, identity: &ServiceIdentity) -> bool {
+        let account = in_namespace(&identity.namespace, &identity.service_account);
+        self.workloads_by_identity.contains(identity) || self.accounts.contains(&account)
     }
 
     fn set_service(&mut self, name: &ServiceName, service: Option<Service>, dirty: &mut Dirty) {
@@ -207,9 +212,11 @@ impl Facts {
         if old.as_deref() == workload.as_ref() {
             return;
         }
+        let concerned: BTreeSet<ServiceIdentity> =
+            old.iter().map(|old| old.identity()).chain(workload.iter().map(Workload::identity)).collect();
+        let known: Vec<bool> = concerned.iter().map(|identity| self.knows(identity)).collect();
         if let Some(old) = &old {
             self.touch_services_of(old, dirty);
-            self.touch_identity(&old.identity(), dirty);
             for (key, value) in &old.labels {
                 self.workloads_by_label.remove(&(name.namespace.clone(), key.clone(), value.clone()), name);
             }
@@ -237,8 +244,13 @@ impl Facts {
                 self.workloads_by_proxy.insert(proxy.clone(), name.clone());
             }
             self.touch_services_of(&workload, dirty);
-            self.touch_identity(&workload.identity(), dirty);
             self.workloads.insert(name.clone(), Arc::new(workload));
+        }
+        // One pod more or less of those that run as somebody says nothing new about them.
+        for (identity, was_known) in concerned.iter().zip(known) {
+            if self.knows(identity) != was_known {
+                self.touch_identity(identity, dirty);
+            }
         }
         dirty.workloads.insert(name.clone());
     }
@@ -293,6 +305,9 @@ impl Facts {
         }
         if let Some(old) = old {
             self.targets_by_destination.remove(&old.destination, name);
+            for source in &old.sources {
+                self.targets_by_source.remove(source, name);
+            }
             for route in old.rules.iter().map(|rule| route_ref(&name.namespace, rule)) {
                 self.targets_by_route.remove(&route, name);
             }
@@ -300,45 +315,15 @@ impl Facts {
         self.targets.remove(name);
         if let Some(target) = target {
             self.targets_by_destination.insert(target.destination.clone(), name.clone());
+            for source in &target.sources {
+                self.targets_by_source.insert(source.clone(), name.clone());
+            }
             for route in target.rules.iter().map(|rule| route_ref(&name.namespace, rule)) {
                 self.targets_by_route.insert(route, name.clone());
             }
             self.targets.insert(name.clone(), Arc::new(target));
         }
         dirty.targets.insert(name.clone());
-    }
-
-    fn set_split(&mut self, name: &QualifiedName, split: Option<TrafficSplit>, dirty: &mut Dirty) {
-        let old = self.splits.get(name).cloned();
-        if old.as_deref() == split.as_ref() {
-            return;
-        }
-        if let Some(old) = old {
-            self.splits_by_root.remove(&old.service, name);
-            self.splits.remove(name);
-            dirty.split_roots.insert(old.service.clone());
-            let others: Vec<_> = self
-                .splits_by_root
-                .get(&old.service)
-                .filter_map(|other| self.splits.get(other))
-                .cloned()
-                .collect();
-            for backend in &old.backends {
-                let kept =
-                    others.iter().any(|other| other.backends.iter().any(|b| b.service == backend.service));
-                if !kept {
-                    self.roots_by_backend.remove(&backend.service, &old.service);
-                }
-            }
-        }
-        if let Some(split) = split {
-            self.splits_by_root.insert(split.service.clone(), name.clone());
-            dirty.split_roots.insert(split.service.clone());
-            for backend in &split.backends {
-                self.roots_by_backend.insert(backend.service.clone(), split.service.clone());
-            }
-            self.splits.insert(name.clone(), Arc::new(split));
-        }
     }
 
     /// The services that could have this workload behind them.
@@ -355,6 +340,7 @@ impl Facts {
 
     fn touch_identity(&self, identity: &ServiceIdentity, dirty: &mut Dirty) {
         dirty.targets.extend(self.targets_by_destination.get(identity).cloned());
+        dirty.targets.extend(self.targets_by_source.get(identity).cloned());
     }
 
     fn touch_account(&self, account: &QualifiedName, dirty: &mut Dirty) {
@@ -364,13 +350,9 @@ impl Facts {
 
     fn touch_route(&self, kind: Kind, name: &QualifiedName, dirty: &mut Dirty) {
         dirty.targets.extend(self.targets_by_route.get(&ObjectRef::namespaced(kind, name)).cloned());
-    }
-
-    fn touch_split_of(&self, service: &ServiceName, dirty: &mut Dirty) {
-        if self.splits_by_root.contains(service) {
-            dirty.split_roots.insert(service.clone());
+        if kind == Kind::HttpRouteGroup {
+            self.touch_splits_by(name, dirty);
         }
-        dirty.split_roots.extend(self.roots_by_backend.get(service).cloned());
     }
 }
 

@@ -1,14 +1,17 @@
-//! The split in force for a root service.
+//! The splits in force for a root service.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::facts::Facts;
+use super::in_namespace;
+use super::link_requests::{add_request, request_match, sorted};
 use crate::diagnostic::{Diagnostic, Origin, Severity};
+use crate::ir::Requests;
 use crate::model::TrafficSplit;
 use crate::name::{Kind, ObjectRef, QualifiedName, ServiceName};
 
-/// The split in force for a root service.
+/// A split in force for a root service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkedSplit {
     /// Its name.
@@ -17,36 +20,100 @@ pub struct LinkedSplit {
     pub origin: Origin,
     /// The root service.
     pub root: ServiceName,
+    /// What it divides.
+    pub scope: SplitScope,
     /// The backends and their weights; equal names are summed.
     pub backends: BTreeMap<ServiceName, u32>,
 }
 
-/// Links the splits of one root. The first by name is in force; findings come
-/// with the object that they are about.
-pub(super) fn link(
-    facts: &Facts,
-    root: &ServiceName,
-) -> (Option<LinkedSplit>, Vec<(ObjectRef, Vec<Diagnostic>)>) {
-    let mut in_force: Option<LinkedSplit> = None;
+/// What a split divides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SplitScope {
+    /// All requests and connections.
+    Everything,
+    /// These requests, on ports that speak HTTP, and no connections.
+    Requests(Requests),
+}
+
+type Findings = Vec<(ObjectRef, Vec<Diagnostic>)>;
+
+/// Links the splits of one root, in the order in which they are tried: those of
+/// certain requests by name, then the first by name of those of everything.
+/// Findings come with the object that they are about.
+pub(super) fn link(facts: &Facts, root: &ServiceName) -> (Vec<LinkedSplit>, Findings) {
+    let mut in_force: Vec<LinkedSplit> = Vec::new();
     let mut findings = Vec::new();
-    for split in facts.splits_by_root.get(root).filter_map(|name| facts.splits.get(name)) {
+    let named = facts.splits_by_root.get(root).filter_map(|name| facts.splits.get(name));
+    let mut splits: Vec<&Arc<TrafficSplit>> = named.collect();
+    splits.sort_by_key(|split| split.matches.is_none());
+    for split in splits {
         let object = ObjectRef::namespaced(Kind::TrafficSplit, &split.name);
         let mut found = Vec::new();
         let mut find = |severity, code, field: &str, message: String| {
             let finding = Diagnostic::new(severity, code, object.clone(), message).at(field);
             found.push(finding.located(split.meta.location.clone()));
         };
-        if let Some(first) = &in_force {
+        if let Some(first) = in_force.iter().find(|first| leaves_nothing_to(first, split)) {
             let message =
                 format!("TrafficSplit {} already divides {root}; only the first by name counts", first.name);
             find(Severity::Error, "duplicate-split", "spec.service", message);
         } else {
             check(facts, split, &mut find);
-            in_force = linked(split, &object);
+            let scope = scope(facts, split, &mut find);
+            in_force.extend(scope.map(|scope| linked(split, &object, scope)));
         }
         findings.push((object, found));
     }
     (in_force, findings)
+}
+
+/// Whether a split in force divides all that a later one is meant to divide.
+fn leaves_nothing_to(first: &LinkedSplit, later: &TrafficSplit) -> bool {
+    match &first.scope {
+        SplitScope::Everything => true,
+        // Connections are left, which a split with matches does not divide.
+        SplitScope::Requests(Requests::Any) => later.matches.is_some(),
+        SplitScope::Requests(Requests::These(_)) => false,
+    }
+}
+
+/// What a split divides; `None` when no request fits.
+fn scope(
+    facts: &Facts,
+    split: &TrafficSplit,
+    find: &mut impl FnMut(Severity, &'static str, &str, String),
+) -> Option<SplitScope> {
+    let Some(groups) = &split.matches else { return Some(SplitScope::Everything) };
+    let mut requests = None;
+    for (index, group) in groups.iter().enumerate() {
+        let name = in_namespace(&split.name.namespace, group);
+        let field = format!("spec.matches[{index}].name");
+        let Some(group) = facts.groups.get(&name) else {
+            let message = format!("HTTPRouteGroup {name} does not exist; no request fits it until it does");
+            find(Severity::Error, "missing-route-group", &field, message);
+            continue;
+        };
+        if group.matches.is_empty() {
+            let message = format!("HTTPRouteGroup {name} has no matches; no request fits it until it has");
+            find(Severity::Warning, "no-matches", &field, message);
+        }
+        for written in &group.matches {
+            match request_match(written) {
+                Ok(request) => add_request(&mut requests, request),
+                Err(error) => {
+                    let message =
+                        format!("no request fits match `{}` of HTTPRouteGroup {name}: {error}", written.name);
+                    find(Severity::Error, "invalid-regex", &field, message);
+                }
+            }
+        }
+    }
+    if requests.is_none() {
+        let message = "no request fits, so nothing is divided and all of them go to the root; name an \
+                       HTTPRouteGroup with matches, or leave `matches` out to divide everything";
+        find(Severity::Error, "split-of-nothing", "spec.matches", message.to_owned());
+    }
+    requests.map(sorted).map(SplitScope::Requests)
 }
 
 fn check(facts: &Facts, split: &TrafficSplit, find: &mut impl FnMut(Severity, &'static str, &str, String)) {
@@ -55,6 +122,21 @@ fn check(facts: &Facts, split: &TrafficSplit, find: &mut impl FnMut(Severity, &'
             format!("the root Service {} does not exist; nothing is divided until it does", split.service);
         return find(Severity::Warning, "split-of-nowhere", "spec.service", message);
     };
+    let mut divided = Vec::new();
+    for port in &root.ports {
+        if split.matches.is_some()
+            && let Ok(spoken) = port.protocol()
+            && !spoken.is_http()
+        {
+            let message = format!(
+                "port {} of the root speaks {spoken}, which has no requests to match; none of its connections are divided",
+                port.port
+            );
+            find(Severity::Warning, "matches-without-requests", "spec.matches", message);
+        } else {
+            divided.push(port);
+        }
+    }
     for (index, backend) in split.backends.iter().enumerate() {
         let field = format!("spec.backends[{index}].service");
         let Some(service) = facts.services.get(&backend.service) else {
@@ -63,7 +145,7 @@ fn check(facts: &Facts, split: &TrafficSplit, find: &mut impl FnMut(Severity, &'
             find(Severity::Warning, "split-to-nowhere", &field, message);
             continue;
         };
-        for port in &root.ports {
+        for port in &divided {
             let Some(own) = service.ports.iter().find(|has| has.port == port.port) else {
                 let message = format!(
                     "the backend Service {} has no port {} as the root has; it gets none of that port's traffic",
@@ -89,16 +171,17 @@ fn check(facts: &Facts, split: &TrafficSplit, find: &mut impl FnMut(Severity, &'
     }
 }
 
-fn linked(split: &Arc<TrafficSplit>, object: &ObjectRef) -> Option<LinkedSplit> {
+fn linked(split: &TrafficSplit, object: &ObjectRef, scope: SplitScope) -> LinkedSplit {
     let mut backends: BTreeMap<ServiceName, u32> = BTreeMap::new();
     for backend in &split.backends {
         let weight = backends.entry(backend.service.clone()).or_default();
         *weight = weight.saturating_add(backend.weight);
     }
-    Some(LinkedSplit {
+    LinkedSplit {
         name: split.name.clone(),
         origin: Origin::Object(object.clone(), split.meta.generation),
         root: split.service.clone(),
+        scope,
         backends,
-    })
+    }
 }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use super::facts::Facts;
 use super::in_namespace;
+use super::link_requests::{add_request, request_match, sorted};
 use crate::diagnostic::{Diagnostic, Origin, Severity};
 use crate::identity::ServiceIdentity;
 use crate::ir::{RequestMatch, Requests};
-use crate::model::{HttpMatch, HttpRouteGroup, RouteRule, TcpRoute, TrafficTarget};
+use crate::model::{HttpRouteGroup, RouteRule, TcpRoute, TrafficTarget};
 use crate::name::{Kind, ObjectName, ObjectRef, QualifiedName};
-use crate::re2;
 
 /// A TrafficTarget in force: it grants something to somebody.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,6 +87,7 @@ impl Linking<'_> {
         }
         self.check_destination();
         let sources: BTreeSet<ServiceIdentity> = target.sources.iter().cloned().collect();
+        self.check_sources(&sources);
         if sources.is_empty() {
             let message =
                 "it has no sources and so lets nobody in; name at least one service account".to_owned();
@@ -109,13 +110,37 @@ impl Linking<'_> {
     fn check_destination(&mut self) {
         let destination = &self.target.destination;
         let account = in_namespace(&destination.namespace, &destination.service_account);
-        if !self.facts.workloads_by_identity.contains(destination) && !self.facts.accounts.contains(&account)
-        {
+        if !self.facts.knows(destination) {
             let message = format!(
                 "the destination ServiceAccount {account} does not exist and no pod runs as it; check the name"
             );
             self.find(Severity::Warning, "target-to-nowhere", "spec.destination.name", message);
         }
+    }
+
+    /// Says which sources are nobody: most likely their names are misspelt.
+    fn check_sources(&mut self, sources: &BTreeSet<ServiceIdentity>) {
+        const NAMED: usize = 5;
+        let nobody: Vec<String> = (sources.iter().filter(|source| !self.facts.knows(source)))
+            .map(|source| format!("{}/{}", source.namespace, source.service_account))
+            .collect();
+        let message = match nobody.as_slice() {
+            [] => return,
+            [one] => {
+                format!(
+                    "the source ServiceAccount {one} does not exist and no pod runs as it; check the name"
+                )
+            }
+            many => {
+                let named = many[..many.len().min(NAMED)].join(", ");
+                let more = many.len().saturating_sub(NAMED);
+                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                format!(
+                    "the source ServiceAccounts {named}{more} do not exist and no pod runs as them; check the names"
+                )
+            }
+        };
+        self.find(Severity::Warning, "source-from-nowhere", "spec.sources", message);
     }
 
     fn grants(&mut self) -> (Option<Requests>, Option<PortGrant>) {
@@ -218,45 +243,6 @@ impl Linking<'_> {
     }
 }
 
-fn request_match(written: &HttpMatch) -> Result<RequestMatch, re2::InvalidRegex> {
-    let path = match written.path_regex.as_deref() {
-        None | Some("" | ".*") => None,
-        Some(regex) => {
-            re2::check(regex)?;
-            Some(regex.into())
-        }
-    };
-    let mut headers = BTreeSet::new();
-    for (name, regex) in &written.headers {
-        re2::check(regex)?;
-        let name = if name == "host" { ":authority" } else { name };
-        headers.insert((name.into(), regex.as_str().into()));
-    }
-    Ok(RequestMatch { path, methods: written.methods.clone(), headers })
-}
-
-fn add_request(requests: &mut Option<Requests>, granted: RequestMatch) {
-    let everything =
-        granted.path.is_none() && granted.methods == crate::model::Methods::Any && granted.headers.is_empty();
-    match requests {
-        _ if everything => *requests = Some(Requests::Any),
-        Some(Requests::Any) => {}
-        Some(Requests::These(all)) => all.push(granted),
-        None => *requests = Some(Requests::These(vec![granted])),
-    }
-}
-
-fn sorted(requests: Requests) -> Requests {
-    match requests {
-        Requests::Any => Requests::Any,
-        Requests::These(mut all) => {
-            all.sort_unstable();
-            all.dedup();
-            Requests::These(all)
-        }
-    }
-}
-
 fn add_ports(granted: &mut Option<PortGrant>, ports: Option<&BTreeSet<u16>>) {
     match (&mut *granted, ports) {
         (_, None) => *granted = Some(PortGrant::Any),
@@ -264,21 +250,5 @@ fn add_ports(granted: &mut Option<PortGrant>, ports: Option<&BTreeSet<u16>>) {
         (_, Some(ports)) if ports.is_empty() => {}
         (Some(PortGrant::These(all)), Some(ports)) => all.extend(ports),
         (None, Some(ports)) => *granted = Some(PortGrant::These(ports.clone())),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::Methods;
-
-    #[test]
-    fn a_header_that_is_named_twice_has_to_fit_both_expressions() {
-        let written = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        let headers = vec![written("x-a", "1.*"), written("host", "web"), written("x-a", ".*2")];
-        let written = HttpMatch { name: "a".to_owned(), path_regex: None, methods: Methods::Any, headers };
-        let linked = request_match(&written).expect("valid expressions");
-        let headers: Vec<_> = linked.headers.iter().map(|(name, value)| (&**name, &**value)).collect();
-        assert_eq!(headers, [(":authority", "web"), ("x-a", ".*2"), ("x-a", "1.*")]);
     }
 }

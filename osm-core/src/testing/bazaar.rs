@@ -14,7 +14,8 @@ use crate::name::ObjectName;
 const SHOP: usize = 1;
 
 /// Its objects: a pod for each account, services by HTTP and TCP, targets by
-/// requests and by ports, and a split that leads back to its root.
+/// requests and by ports, a split that leads back to its root, and one of some
+/// requests to the same root.
 pub(super) fn objects() -> Vec<MeshObject> {
     let mut all: Vec<MeshObject> = (0..ACCOUNTS.len()).map(|account| pod(account).into()).collect();
     all.extend([service(0, 1, 80, None), service(1, 2, 3306, Some("tcp"))].map(MeshObject::from));
@@ -34,6 +35,10 @@ pub(super) fn objects() -> Vec<MeshObject> {
     let backend = |(service, weight)| SplitBackend { service: service_name(SHOP, service), weight };
     split.backends = [(0, 1), (2, 2), (3, 1)].map(backend).into();
     all.push(split.into());
+    let mut some = TrafficSplit::new(name(SHOP, "split1"), service_name(SHOP, 2));
+    some.backends = [(0, 1)].map(backend).into();
+    some.matches = Some(vec![object("group0")]);
+    all.push(some.into());
     all
 }
 

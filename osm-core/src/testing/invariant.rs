@@ -12,7 +12,8 @@ pub use provenance::{check_i16, origins};
 use std::collections::BTreeSet;
 
 use crate::ir::{
-    Access, HttpRule, InboundAccess, OutboundRoute, ProxyIr, RequestMatch, Requests, ServicePortName, TcpRule,
+    Access, HttpRule, InboundAccess, MatchedRoute, OutboundRoute, OutboundService, ProxyIr, RequestMatch,
+    Requests, ServicePortName, TcpRule,
 };
 use crate::model::{MeshObject, Methods};
 use crate::snapshot::{ChangeSet, MeshSnapshot};
@@ -54,7 +55,7 @@ fn is_in_force(snapshot: &MeshSnapshot, object: &MeshObject) -> bool {
             snapshot.targets_to(&target.destination).iter().any(|linked| linked.name == target.name)
         }
         MeshObject::TrafficSplit(split) => {
-            snapshot.split_of(&split.service).is_some_and(|linked| linked.name == split.name)
+            snapshot.splits_of(&split.service).iter().any(|linked| linked.name == split.name)
         }
         MeshObject::Service(service) => snapshot.service(&service.name).is_some_and(|linked| {
             linked.ports.len() == service.ports.len() && linked.addresses.len() == service.addresses.len()
@@ -90,11 +91,11 @@ pub fn check_i4(ir: &ProxyIr) -> Verdict {
     demand(upstreams == endpoints, || format!("upstreams {upstreams:?} have endpoints {endpoints:?}"))?;
     let known: BTreeSet<_> = upstreams.into_iter().collect();
     for service in &ir.outbound {
-        let backends: Vec<&ServicePortName> = match &service.route {
+        let backends = routes(service).flat_map(|route| match route {
             OutboundRoute::Single(name) => vec![name],
             OutboundRoute::Weighted { backends, origin: _ } => backends.keys().collect(),
             OutboundRoute::Unavailable { origin: _ } => Vec::new(),
-        };
+        });
         let missing = backends.into_iter().find(|backend| !known.contains(backend));
         demand(missing.is_none(), || format!("{} leads to {missing:?}, which is no upstream", service.name))?;
         demand(!refused.contains(&&service.name), || {
@@ -144,9 +145,15 @@ pub fn check_i10(ir: &ProxyIr) -> Verdict {
         demand(!upstream.server_identities.is_empty(), || format!("{name} may be served by an empty list"))?;
     }
     for service in &ir.outbound {
-        if let OutboundRoute::Weighted { backends, origin: _ } = &service.route {
-            let sum = backends.values().map(|weight| u64::from(*weight)).sum::<u64>();
-            demand(sum > 0, || format!("the weights of {} sum to 0", service.name))?;
+        for route in routes(service) {
+            if let OutboundRoute::Weighted { backends, origin: _ } = route {
+                let sum = backends.values().map(|weight| u64::from(*weight)).sum::<u64>();
+                demand(sum > 0, || format!("the weights of {} sum to 0", service.name))?;
+            }
+        }
+        for MatchedRoute { requests, route: _ } in &service.matched {
+            demand(service.protocol.is_http(), || format!("{} has no requests to match", service.name))?;
+            check_requests(&service.name, requests)?;
         }
     }
     Ok(())
@@ -155,12 +162,23 @@ pub fn check_i10(ir: &ProxyIr) -> Verdict {
 fn check_http_rule(rule: &HttpRule) -> Verdict {
     let HttpRule { name, principals, requests, origin: _ } = rule;
     demand(!principals.is_empty(), || format!("rule {name} names nobody"))?;
-    let Requests::These(requests) = requests else { return Ok(()) };
-    demand(!requests.is_empty(), || format!("rule {name} has an empty list of requests"))?;
+    match requests {
+        Requests::Any => Ok(()),
+        Requests::These(requests) => check_requests(name, requests),
+    }
+}
+
+/// All routes of a service, as they are tried.
+fn routes(service: &OutboundService) -> impl Iterator<Item = &OutboundRoute> {
+    service.matched.iter().map(|matched| &matched.route).chain([&service.route])
+}
+
+fn check_requests(name: &dyn std::fmt::Display, requests: &[RequestMatch]) -> Verdict {
+    demand(!requests.is_empty(), || format!("{name} has an empty list of requests"))?;
     for RequestMatch { path, methods, headers: _ } in requests {
         let is_empty = matches!(methods, Methods::These(none) if none.is_empty());
-        demand(!is_empty, || format!("rule {name} has a match with an empty list of methods"))?;
-        demand(path.as_deref() != Some(""), || format!("rule {name} has a match with an empty path"))?;
+        demand(!is_empty, || format!("{name} has a match with an empty list of methods"))?;
+        demand(path.as_deref() != Some(""), || format!("{name} has a match with an empty path"))?;
     }
     Ok(())
 }
@@ -188,8 +206,8 @@ pub fn check_i15(before: &MeshSnapshot, after: &MeshSnapshot, change: &ChangeSet
     demand(before.config() == after.config(), || "settings changed".to_owned())?;
     let services = before.services().chain(after.services()).map(|service| service.name.clone());
     for name in services.collect::<BTreeSet<_>>() {
-        let is_same =
-            before.service(&name) == after.service(&name) && before.split_of(&name) == after.split_of(&name);
+        let is_same = before.service(&name) == after.service(&name)
+            && before.splits_of(&name) == after.splits_of(&name);
         demand(is_same || change.services.contains(&name), || format!("service {name} changed"))?;
     }
     let workloads = before.workloads().chain(after.workloads());

@@ -204,10 +204,15 @@ fn tcp_route() -> impl Strategy<Value = MeshObject> {
 }
 
 fn split() -> impl Strategy<Value = MeshObject> {
-    (0..3usize, 0..3u8, 0..4usize, vec((0..4usize, 0..3u32), 0..4)).prop_map(|(n, which, root, backends)| {
+    // Mostly everything is divided; else the requests of some groups, which may not be there.
+    let matches = prop_oneof![2 => Just(None), 1 => vec(0..4u8, 0..3).prop_map(Some)];
+    let backends = vec((0..4usize, 0..3u32), 0..4);
+    (0..3usize, 0..3u8, 0..4usize, backends, matches).prop_map(|(n, which, root, backends, matches)| {
         let mut split = TrafficSplit::new(name(n, &format!("split{which}")), service_name(n, root));
         let backend = |(s, weight)| SplitBackend { service: service_name(n, s), weight };
         split.backends = backends.into_iter().map(backend).collect();
+        let group = |which: u8| format!("group{which}").parse().expect("valid");
+        split.matches = matches.map(|groups| groups.into_iter().map(group).collect());
         split.into()
     })
 }

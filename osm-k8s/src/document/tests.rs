@@ -15,6 +15,7 @@ fn summary(bytes: &[u8]) -> Vec<(u32, String)> {
     let text = |outcome: Outcome| match outcome {
         Outcome::Manifest(manifest) => manifest.reference().to_string(),
         Outcome::Other(kind) => format!("other {kind}"),
+        Outcome::NotYet(kind) => format!("not yet {kind}"),
         Outcome::Unreadable(problem) => format!("{} at {} {}", problem.code, problem.line, problem.field),
     };
     read(bytes).into_iter().map(|one| (one.line, text(one.outcome))).collect()
@@ -115,7 +116,7 @@ items:
 #[test]
 fn another_version_of_a_known_kind_is_named_with_the_supported_one() {
     for (version, kind) in [
-        ("split.smi-spec.io/v1alpha4", "TrafficSplit"),
+        ("split.smi-spec.io/v1alpha1", "TrafficSplit"),
         ("extensions/v1beta1", "Deployment"),
         ("v2", "Service"),
         ("", "Pod"),
@@ -129,6 +130,46 @@ fn another_version_of_a_known_kind_is_named_with_the_supported_one() {
         summary(b"{apiVersion: serving.knative.dev/v1, kind: Service}"),
         [(1, "other serving.knative.dev/v1 Service".to_owned())]
     );
+}
+
+#[test]
+fn every_version_of_a_split_that_is_read_is_named_where_another_is_written() {
+    let problem =
+        problem("{apiVersion: split.smi-spec.io/v1alpha1, kind: TrafficSplit, metadata: {name: a}}");
+    for version in ["v1alpha2", "v1alpha3", "v1alpha4"] {
+        assert!(problem.message.contains(&format!("`split.smi-spec.io/{version}`")), "{problem}");
+        let text = format!(
+            "{{apiVersion: split.smi-spec.io/{version}, kind: TrafficSplit, metadata: {{name: a}}, \
+             spec: {{service: a, backends: []}}}}"
+        );
+        assert_eq!(summary(text.as_bytes()), [(1, "TrafficSplit default/a".to_owned())]);
+    }
+}
+
+#[test]
+fn a_kind_that_nobody_knows_in_a_group_of_meshes_is_a_mistake() {
+    for (version, kind, kinds) in [
+        ("access.smi-spec.io/v1alpha3", "TraficTarget", "TrafficTarget"),
+        ("specs.smi-spec.io/v1alpha4", "HttpRouteGroup", "HTTPRouteGroup and TCPRoute"),
+        ("config.openservicemesh.io/v1alpha2", "Meshconfig", "MeshConfig"),
+        ("acess.smi-spec.io/v1alpha3", "TraficTarget", "no kind of its group"),
+    ] {
+        let problem = problem(&format!("{{apiVersion: {version}, kind: {kind}, metadata: {{name: a}}}}"));
+        assert_eq!((problem.code, problem.field.as_str()), ("unknown-kind", "kind"));
+        assert!(problem.message.contains(kinds), "{problem}");
+    }
+    for (version, kind) in [
+        ("policy.openservicemesh.io/v1alpha1", "Egress"),
+        ("config.openservicemesh.io/v1alpha2", "MeshRootCertificate"),
+        ("specs.smi-spec.io/v1alpha4", "UDPRoute"),
+    ] {
+        let text = format!("{{apiVersion: {version}, kind: {kind}, metadata: {{name: a}}}}");
+        assert_eq!(summary(text.as_bytes()), [(1, format!("not yet {version} {kind}"))]);
+    }
+    for version in ["notsmi-spec.io/v1", "flagger.app/v1beta1"] {
+        let text = format!("{{apiVersion: {version}, kind: Canary, metadata: {{name: a}}}}");
+        assert_eq!(summary(text.as_bytes()), [(1, format!("other {version} Canary"))]);
+    }
 }
 
 #[test]

@@ -1,19 +1,24 @@
-//! TrafficSplit (split.smi-spec.io/v1alpha2).
+//! TrafficSplit (split.smi-spec.io/v1alpha2 to v1alpha4).
 
 use osm_core::model;
-use osm_core::name::{Kind, NamespaceName, ObjectRef, ServiceName};
+use osm_core::name::{Kind, NamespaceName, ObjectName, ObjectRef, ServiceName};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error};
 
 use super::conversion::{Findings, shown};
 use super::field::Ignored;
-use super::{Conversion, Metadata};
+use super::{Conversion, ManifestKind, Metadata};
 
 /// The most backends of one split.
 pub const MAX_BACKENDS: usize = 64;
+/// The most route groups that one split can name.
+pub const MAX_GROUPS: usize = 64;
 /// The largest weight. All weights of a split together stay far below what a
 /// proxy can add up.
 pub const MAX_WEIGHT: u32 = 1_000_000;
+
+/// The version that has no `matches` yet.
+const WITHOUT_MATCHES: &str = "split.smi-spec.io/v1alpha2";
 
 /// The forms in which a name of a service may go on after its namespace.
 const DOMAIN_SUFFIXES: [&str; 4] = ["", ".svc", ".svc.cluster", ".svc.cluster.local"];
@@ -22,8 +27,8 @@ const DOMAIN_SUFFIXES: [&str; 4] = ["", ".svc", ".svc.cluster", ".svc.cluster.lo
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TrafficSplit {
-    #[serde(default, rename = "apiVersion")]
-    _api_version: Ignored,
+    #[serde(default)]
+    api_version: Option<String>,
     #[serde(default, rename = "kind")]
     _kind: Ignored,
     /// Name and namespace.
@@ -42,6 +47,23 @@ pub struct TrafficSplitSpec {
     pub service: String,
     /// Who serves it instead.
     pub backends: Vec<SplitBackend>,
+    /// The groups of requests that are divided, from v1alpha3 on; `None` divides
+    /// everything.
+    #[serde(default)]
+    pub matches: Option<Vec<RouteGroupRef>>,
+}
+
+/// A group of requests, in the split's namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RouteGroupRef {
+    /// `specs.smi-spec.io`, which need not be written.
+    #[serde(default)]
+    pub api_group: Option<String>,
+    /// `HTTPRouteGroup`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
 }
 
 /// A backend and its share.
@@ -66,11 +88,38 @@ impl TrafficSplit {
         let mut findings = Findings::about(ObjectRef::namespaced(Kind::TrafficSplit, &name));
         let service = service_name(&self.spec.service, &namespace, "spec.service", &mut findings);
         let backends = self.backends(&namespace, &mut findings);
-        let (Some(service), Some(backends)) = (service, backends) else { return findings.without_fact() };
+        let matches = self.matches(&mut findings);
+        let (Some(service), Some(backends), Some(matches)) = (service, backends, matches) else {
+            return findings.without_fact();
+        };
         let mut fact = model::TrafficSplit::new(name, service);
         fact.meta = self.metadata.meta();
         fact.backends = backends;
+        fact.matches = matches;
         findings.with(fact)
+    }
+
+    /// The groups that are named, if any may be; `None` after saying why they
+    /// can't be understood.
+    fn matches(&self, findings: &mut Findings) -> Option<Option<Vec<ObjectName>>> {
+        let Some(written) = &self.spec.matches else { return Some(None) };
+        if self.api_version.as_deref() == Some(WITHOUT_MATCHES) {
+            let message = format!(
+                "{WITHOUT_MATCHES} has no matches; write `apiVersion: {}`. Until then the split is not in force",
+                ManifestKind::TrafficSplit.api_version()
+            );
+            findings.error("matches-in-old-version", "spec.matches", message);
+            return None;
+        }
+        if written.len() > MAX_GROUPS {
+            let message = format!("more than {MAX_GROUPS} route groups; the split is not in force");
+            findings.error("too-many-matches", "spec.matches", message);
+            return None;
+        }
+        let groups: Vec<_> = (written.iter().enumerate())
+            .map(|(index, group)| group.name(&format!("spec.matches[{index}]"), findings))
+            .collect();
+        groups.into_iter().collect::<Option<_>>().map(Some)
     }
 
     fn backends(
@@ -95,6 +144,36 @@ impl TrafficSplit {
             })
             .collect();
         all.into_iter().collect()
+    }
+}
+
+impl RouteGroupRef {
+    fn name(&self, path: &str, findings: &mut Findings) -> Option<ObjectName> {
+        let kind = ManifestKind::HttpRouteGroup;
+        if self.kind != kind.name() {
+            let message = format!(
+                "`{}` describes no requests; use {kind}. Until then the split is not in force",
+                shown(&self.kind)
+            );
+            findings.error("unknown-match-kind", format!("{path}.kind"), message);
+            return None;
+        }
+        if let Some(group) =
+            self.api_group.as_deref().filter(|group| !matches!(*group, "" | "specs.smi-spec.io"))
+        {
+            let message = format!(
+                "{kind} belongs to `{}`, not to `{}`. Until then the split is not in force",
+                kind.group(),
+                shown(group)
+            );
+            findings.error("unknown-match-kind", format!("{path}.apiGroup"), message);
+            return None;
+        }
+        let name = self.name.parse();
+        name.map_err(|error| {
+            findings.error("bad-name", format!("{path}.name"), format!("{error}; the split is not in force"));
+        })
+        .ok()
     }
 }
 
@@ -165,6 +244,53 @@ mod tests {
             assert_eq!(split.backends[0].service.to_string(), "shop/web", "{form}");
             assert_eq!(split.backends[1].weight, 0);
         }
+    }
+
+    fn text_by(version: &str, matches: &str) -> String {
+        let text = text("web", "{service: v1, weight: 1}").replace("v1alpha2", version);
+        text.replace("spec: {", &format!("spec: {{matches: {matches}, "))
+    }
+
+    #[test]
+    fn the_requests_that_are_divided_are_named_by_route_groups() {
+        let groups =
+            "[{kind: HTTPRouteGroup, name: b}, {apiGroup: specs.smi-spec.io, kind: HTTPRouteGroup, name: a}]";
+        for version in ["v1alpha3", "v1alpha4"] {
+            let named = split(&text_by(version, groups)).matches.expect("matches");
+            assert_eq!(named.iter().map(ToString::to_string).collect::<Vec<_>>(), ["b", "a"]);
+            assert_eq!(split(&text_by(version, "null")).matches, None);
+            assert_eq!(split(&text_by(version, "[]")).matches, Some(vec![]), "none is not all");
+            assert_eq!(
+                split(&text("web", "{service: v1, weight: 1}").replace("v1alpha2", version)).matches,
+                None
+            );
+        }
+    }
+
+    #[test]
+    fn matches_that_can_not_be_understood_put_the_split_out_of_force() {
+        let good = "{kind: HTTPRouteGroup, name: a}";
+        for (version, matches, want) in [
+            ("v1alpha2", format!("[{good}]"), "matches-in-old-version spec.matches"),
+            (
+                "v1alpha4",
+                format!("[{good}, {{kind: TCPRoute, name: a}}]"),
+                "unknown-match-kind spec.matches[1].kind",
+            ),
+            (
+                "v1alpha4",
+                "[{apiGroup: apps, kind: HTTPRouteGroup, name: a}]".to_owned(),
+                "unknown-match-kind spec.matches[0].apiGroup",
+            ),
+            ("v1alpha4", "[{kind: HTTPRouteGroup, name: A/b}]".to_owned(), "bad-name spec.matches[0].name"),
+            ("v1alpha4", format!("[{}]", [good; 65].join(",")), "too-many-matches spec.matches"),
+        ] {
+            let text = text_by(version, &matches);
+            assert_eq!(convert(&text).objects.len(), 0, "{matches}");
+            assert_eq!(findings(&text), [want]);
+        }
+        let error = read_error(&text_by("v1alpha4", "[{kind: HTTPRouteGroup, nam: a}]"));
+        assert_eq!(error.field, "spec.matches[0].nam");
     }
 
     #[test]

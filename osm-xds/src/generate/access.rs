@@ -10,17 +10,15 @@ use envoy_types::pb::envoy::config::rbac::v3::permission::Rule;
 use envoy_types::pb::envoy::config::rbac::v3::principal::{Authenticated, Identifier};
 use envoy_types::pb::envoy::config::rbac::v3::rbac::Action;
 use envoy_types::pb::envoy::config::rbac::v3::{Permission, Policy, Principal, Rbac, permission};
-use envoy_types::pb::envoy::config::route::v3::HeaderMatcher;
-use envoy_types::pb::envoy::config::route::v3::header_matcher::HeaderMatchSpecifier;
 use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::{Rbac as HttpRbac, RbacPerRoute};
 use envoy_types::pb::envoy::r#type::matcher::v3::path_matcher;
 use envoy_types::pb::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
-use envoy_types::pb::envoy::r#type::matcher::v3::{PathMatcher, RegexMatcher, StringMatcher};
+use envoy_types::pb::envoy::r#type::matcher::v3::{PathMatcher, StringMatcher};
 use osm_core::identity::Principal as Identity;
 use osm_core::ir::{Access, HttpRule, RequestMatch, Requests, TcpRule};
 use osm_core::model::Methods;
 
-use super::tls;
+use super::{requests, tls};
 
 /// The name of the filter, under which routes carry their rules.
 pub(super) const HTTP_FILTER: &str = "envoy.filters.http.rbac";
@@ -78,37 +76,29 @@ fn permission_for(request: &RequestMatch) -> Permission {
     let RequestMatch { path, methods, headers } = request;
     let mut parts = Vec::new();
     if let Some(path) = path {
-        let matcher = StringMatcher { match_pattern: Some(whole(path)), ignore_case: false };
+        let matcher = StringMatcher { match_pattern: Some(requests::whole(path)), ignore_case: false };
         parts.push(permit(Rule::UrlPath(PathMatcher { rule: Some(path_matcher::Rule::Path(matcher)) })));
     }
     if let Methods::These(methods) = methods {
-        let method = |method: &String| header(":method", MatchPattern::Exact(method.clone()));
+        let method = |method: &String| {
+            permit(Rule::Header(requests::header(":method", MatchPattern::Exact(method.clone()))))
+        };
         let mut methods: Vec<Permission> = methods.iter().map(method).collect();
         parts.push(match methods.len() {
             1 => methods.remove(0),
             _ => permit(Rule::OrRules(permission::Set { rules: methods })),
         });
     }
-    parts.extend(headers.iter().map(|(name, value)| header(name, whole(value))));
+    parts.extend(
+        headers
+            .iter()
+            .map(|(name, value)| permit(Rule::Header(requests::header(name, requests::whole(value))))),
+    );
     match parts.len() {
         0 => permit(Rule::Any(true)),
         1 => parts.remove(0),
         _ => permit(Rule::AndRules(permission::Set { rules: parts })),
     }
-}
-
-fn header(name: &str, pattern: MatchPattern) -> Permission {
-    let matcher = StringMatcher { match_pattern: Some(pattern), ignore_case: false };
-    permit(Rule::Header(HeaderMatcher {
-        name: name.to_owned(),
-        header_match_specifier: Some(HeaderMatchSpecifier::StringMatch(matcher)),
-        ..Default::default()
-    }))
-}
-
-/// Envoy matches the whole text.
-fn whole(regex: &Arc<str>) -> MatchPattern {
-    MatchPattern::SafeRegex(RegexMatcher { regex: regex.to_string(), ..Default::default() })
 }
 
 fn principals(identities: &BTreeSet<Identity>) -> Vec<Principal> {

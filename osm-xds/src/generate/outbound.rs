@@ -16,18 +16,19 @@ use envoy_types::pb::envoy::config::route::v3::{
 use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3::tcp_proxy as tcp;
 use envoy_types::pb::google::protobuf::UInt32Value;
 use osm_core::diagnostic::Origin;
-use osm_core::ir::{OutboundRoute, OutboundService, RefusedService, ServicePortName};
+use osm_core::ir::{MatchedRoute, OutboundRoute, OutboundService, RefusedService, ServicePortName};
 use osm_core::model::Protocol;
 
-use super::{cluster_key, distinct, http, listener, names, resource};
+use super::{cluster_key, distinct, http, listener, names, requests, resource};
 use crate::resource::{Resource, ResourceKey, ResourceKind};
 
 /// The listener of a service port, and for HTTP its route configuration.
 #[must_use]
 pub fn outbound_service(service: &OutboundService) -> Vec<Resource> {
-    let OutboundService { name, protocol, addresses, hostnames, route, origin } = service;
+    let OutboundService { name, protocol, addresses, hostnames, matched, route, origin } = service;
     let listener_name = names::outbound_listener(name, *protocol);
-    let origins = distinct([origin.clone()].into_iter().chain(route_origin(route)));
+    let routes = || matched.iter().map(|matched| &matched.route).chain([route]);
+    let origins = distinct([origin.clone()].into_iter().chain(routes().filter_map(route_origin)));
     let listener = |filters: Vec<Filter>, needs: Vec<ResourceKey>, origins: Vec<Origin>| {
         let chain = listener::chain(&listener_name, filters);
         let message = listener::virtual_listener(listener_name.clone(), addresses, name.port, chain);
@@ -35,9 +36,11 @@ pub fn outbound_service(service: &OutboundService) -> Vec<Resource> {
     };
     match protocol {
         Protocol::Http | Protocol::Grpc => {
-            let routes = names::outbound_routes(name);
-            let listener = listener(vec![http::outbound(&routes)], Vec::new(), vec![origin.clone()]);
-            vec![listener, route_configuration(routes, name, hostnames, route, origins)]
+            let routes_name = names::outbound_routes(name);
+            let listener = listener(vec![http::outbound(&routes_name)], Vec::new(), vec![origin.clone()]);
+            let host = virtual_host(name, hostnames, matched, route);
+            let needs = distinct(routes().flat_map(clusters));
+            vec![listener, route_configuration(routes_name, host, needs, origins)]
         }
         Protocol::Tcp | Protocol::TcpServerFirst => {
             let proxy = tcp_destination(route).map(|to| listener::tcp_proxy(&listener_name, to));
@@ -57,30 +60,43 @@ pub fn refused(service: &RefusedService) -> Resource {
     resource(ResourceKind::Listener, listener_name, &message, Vec::new(), vec![origin.clone()])
 }
 
-fn route_configuration(
-    routes: String,
+/// The first route that fits a request takes it; the last one fits every request.
+fn virtual_host(
     name: &ServicePortName,
     hostnames: &[Arc<str>],
+    matched: &[MatchedRoute],
     route: &OutboundRoute,
-    origins: Vec<Origin>,
-) -> Resource {
-    let host = VirtualHost {
+) -> VirtualHost {
+    let mut routes = Vec::new();
+    for MatchedRoute { requests, route } in matched {
+        routes.extend(requests.iter().map(|request| to(requests::fitting(request), route)));
+    }
+    routes.push(to(every_request(), route));
+    VirtualHost {
         name: names::outbound_virtual_host(name),
         domains: hostnames.iter().map(|host| host.to_string()).collect(),
-        routes: vec![Route {
-            r#match: Some(every_request()),
-            action: Some(action(route)),
-            ..Default::default()
-        }],
+        routes,
         ..Default::default()
-    };
+    }
+}
+
+fn to(fits: RouteMatch, route: &OutboundRoute) -> Route {
+    Route { r#match: Some(fits), action: Some(action(route)), ..Default::default() }
+}
+
+fn route_configuration(
+    routes: String,
+    host: VirtualHost,
+    needs: Vec<ResourceKey>,
+    origins: Vec<Origin>,
+) -> Resource {
     let message = RouteConfiguration {
         name: routes.clone(),
         virtual_hosts: vec![host],
         ignore_port_in_host_matching: true,
         ..Default::default()
     };
-    resource(ResourceKind::Route, routes, &message, clusters(route), origins)
+    resource(ResourceKind::Route, routes, &message, needs, origins)
 }
 
 /// Fits every request.

@@ -192,7 +192,7 @@ impl Outbound {
     fn concerned_by(&self, snapshot: &MeshSnapshot, service: &ServiceName) -> BTreeSet<ViewpointId> {
         let mut ids = self.seeing.get(service).cloned().unwrap_or_default();
         ids.extend(&self.everyone);
-        let backends = snapshot.split_of(service).into_iter().flat_map(|split| split.backends.keys());
+        let backends = snapshot.splits_of(service).iter().flat_map(|split| split.backends.keys());
         for linked in backends.chain([service]).filter_map(|name| snapshot.service(name)) {
             for identity in &linked.identities {
                 ids.extend(self.reaching.get(identity).into_iter().flatten());

@@ -3,8 +3,8 @@
 use super::{Verdict, demand};
 use crate::diagnostic::Origin;
 use crate::ir::{
-    Access, Egress, HttpRule, InboundAccess, InboundService, OutboundRoute, OutboundService, ProxyIr,
-    RefusedService, TcpRule, Upstream, UpstreamEndpoints,
+    Access, Egress, HttpRule, InboundAccess, InboundService, MatchedRoute, OutboundRoute, OutboundService,
+    ProxyIr, RefusedService, ServicePortName, TcpRule, Upstream, UpstreamEndpoints,
 };
 use crate::model::MeshObject;
 use crate::name::Kind;
@@ -80,8 +80,13 @@ fn of_inbound<'a>(service: &'a InboundService, all: &mut Vec<Decision<'a>>) {
 }
 
 fn of_outbound<'a>(service: &'a OutboundService, all: &mut Vec<Decision<'a>>) {
-    let OutboundService { name, protocol: _, addresses: _, hostnames: _, route, origin } = service;
+    let OutboundService { name, protocol: _, addresses: _, hostnames: _, matched, route, origin } = service;
     all.push((format!("dialling {name}"), &[Kind::Service], origin));
+    let matched = matched.iter().map(|MatchedRoute { requests: _, route }| route);
+    matched.chain([route]).for_each(|route| of_route(name, route, all));
+}
+
+fn of_route<'a>(name: &ServicePortName, route: &'a OutboundRoute, all: &mut Vec<Decision<'a>>) {
     match route {
         OutboundRoute::Single(_) => {}
         OutboundRoute::Weighted { backends: _, origin } => {

@@ -81,6 +81,12 @@ impl FileState {
                 location,
                 format!("`{kind}` is not a kind that the mesh reads; it is ignored"),
             )),
+            Outcome::NotYet(kind) => self.diagnostics.push(Diagnostic::in_file(
+                Severity::Warning,
+                "no-effect-yet",
+                location,
+                format!("`{kind}` has no effect yet: what it asks for does not happen"),
+            )),
             Outcome::Unreadable(problem) => self.diagnostics.push(unreadable(path, problem)),
         }
     }
