@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
+use osm_core::model::ServiceKey;
+use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, RsaKeySize};
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use thiserror::Error;
 use zeroize::Zeroize;
@@ -12,10 +13,10 @@ use crate::profile;
 use crate::request::{InvalidRequest, SigningRequest};
 use crate::subject::Subject;
 
-/// A new private key (ECDSA on P-256) and the request to certify it.
+/// A new private key and the request to certify it.
 ///
-/// Making one takes some tens of microseconds of computing; the manager makes
-/// them off the asynchronous threads.
+/// Making one takes some tens of microseconds of computing for ECDSA, and up to
+/// seconds for RSA; the manager makes them off the asynchronous threads.
 #[derive(Debug, Clone)]
 pub struct Enrolment {
     /// The key, which stays here.
@@ -39,13 +40,21 @@ pub enum EnrolmentError {
 }
 
 impl Enrolment {
-    /// Makes a key, and the request for a certificate that is valid for so long.
+    /// Makes an ECDSA key on P-256, and the request for a certificate that is valid for so long.
     ///
     /// # Errors
     /// When the validity is zero, the subject has no name, or the cryptography fails.
     pub fn new(subject: Subject, validity: Duration) -> Result<Self, EnrolmentError> {
-        let mut pair =
-            KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(EnrolmentError::Cryptography)?;
+        Self::with_key(subject, validity, ServiceKey::P256)
+    }
+
+    /// The same with a key of another kind. Keys of RSA take a while to make: do
+    /// it off the asynchronous threads.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_key(subject: Subject, validity: Duration, key: ServiceKey) -> Result<Self, EnrolmentError> {
+        let mut pair = new_pair(key).map_err(EnrolmentError::Cryptography)?;
         let csr = profile::leaf(&subject).and_then(|params| params.serialize_request(&pair));
         let key = PrivateKey::from_der(PrivatePkcs8KeyDer::from(pair.serialize_der()).into());
         pair.zeroize();
@@ -55,6 +64,16 @@ impl Enrolment {
             key: key.map_err(EnrolmentError::Key)?,
             request: request.map_err(EnrolmentError::Request)?,
         })
+    }
+}
+
+fn new_pair(key: ServiceKey) -> Result<KeyPair, rcgen::Error> {
+    let rsa = |size| KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, size);
+    match key {
+        ServiceKey::P256 => KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256),
+        ServiceKey::Rsa2048 => rsa(RsaKeySize::_2048),
+        ServiceKey::Rsa3072 => rsa(RsaKeySize::_3072),
+        ServiceKey::Rsa4096 => rsa(RsaKeySize::_4096),
     }
 }
 

@@ -25,6 +25,8 @@ pub use options::ManagerOptions;
 pub use schedule::Pace;
 pub use status::SubjectStatus;
 
+use osm_core::model::ServiceKey;
+
 use crate::issuer::Issuer;
 use crate::metrics::Metrics;
 use crate::provider::{CertificateProvider, CertificateWatch, TrustWatch};
@@ -69,6 +71,13 @@ impl CertificateManager {
     /// Certificates that exist keep their times.
     pub fn set_validity(&self, validity: Duration) -> Duration {
         self.0.set_validity(validity)
+    }
+
+    /// Sets what kind of keys workloads have from now on. If it is another kind than
+    /// before, all their certificates are replaced, as fast as keys can be made, and
+    /// how many that is is said. The old ones serve until then.
+    pub fn set_service_key(&self, key: ServiceKey) -> usize {
+        self.0.set_service_key(key)
     }
 
     /// Has every certificate signed anew at once, as fast as the issuer's bounds

@@ -18,7 +18,7 @@ pub(crate) fn leaf(subject: &Subject) -> Result<CertificateParams, Error> {
     params.distinguished_name = distinguished_name(subject.common_name());
     params.subject_alt_names = subject.names().iter().map(alternative_name).collect::<Result<_, _>>()?;
     params.is_ca = IsCa::ExplicitNoCa;
-    // Elliptic curve keys sign and never encipher.
+    // Keys sign and never encipher, those of RSA neither: no TLS that is spoken has them do it.
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = subject.usages().iter().map(extended_usage).collect();
     Ok(params)

@@ -8,13 +8,20 @@ use osm_certs::enrolment::Enrolment;
 use osm_certs::in_process::InProcessCa;
 use osm_certs::issuer::Issuer;
 use osm_certs::subject::Subject;
+use osm_core::model::ServiceKey;
 use rustls::client::WebPkiServerVerifier;
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection};
+use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::public_key::PublicKey;
 
 async fn certified(ca: &InProcessCa, subject: Subject) -> Certified {
+    certified_with(ca, subject, ServiceKey::P256).await
+}
+
+async fn certified_with(ca: &InProcessCa, subject: Subject, key: ServiceKey) -> Certified {
     let Enrolment { key, request } =
-        Enrolment::new(subject.clone(), Duration::from_secs(600)).expect("a request");
+        Enrolment::with_key(subject.clone(), Duration::from_secs(600), key).expect("a request");
     Certified::new(subject, ca.sign(&request).await.expect("it is signed"), key).expect("it can be read")
 }
 
@@ -69,6 +76,24 @@ async fn two_workloads_prove_themselves_to_each_other() {
     let (till, buyer) = (certified(&ca, workload("till")).await, certified(&ca, workload("buyer")).await);
     handshake(&till, &buyer, ca.root(), "till.shop.cluster.local").expect("both are who they say");
     handshake(&till, &buyer, ca.root(), "thief.shop.cluster.local").expect_err("it is not the thief");
+}
+
+#[tokio::test]
+async fn workloads_with_rsa_keys_of_every_size_prove_themselves_to_those_with_other_keys() {
+    let ca = InProcessCa::ephemeral().expect("an authority");
+    let buyer = certified(&ca, workload("buyer")).await;
+    for (key, bits) in [(ServiceKey::Rsa2048, 2048), (ServiceKey::Rsa3072, 3072), (ServiceKey::Rsa4096, 4096)]
+    {
+        let till = certified_with(&ca, workload("till"), key).await;
+        let (_, leaf) = X509Certificate::from_der(&till.chain().der()[0]).expect("a certificate");
+        match leaf.public_key().parsed().expect("a key") {
+            PublicKey::RSA(key) => assert_eq!(key.key_size(), bits),
+            other => panic!("{other:?} is no RSA key"),
+        }
+        handshake(&till, &buyer, ca.root(), "till.shop.cluster.local").expect("it serves");
+        handshake(&buyer, &till, ca.root(), "buyer.shop.cluster.local").expect("it calls");
+        handshake(&till, &till, ca.root(), "thief.shop.cluster.local").expect_err("it is not the thief");
+    }
 }
 
 #[tokio::test]

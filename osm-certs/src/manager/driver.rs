@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use osm_core::model::ServiceKey;
 use tokio::time::{sleep, timeout};
 
 use super::failure::{Failure, FailureKind};
+use super::options::Wish;
 use super::schedule::Pace;
 use super::shared::Shared;
 use crate::certificate::{CertificateChain, Certified, TrustBundle};
@@ -86,14 +88,14 @@ async fn keep_certificates(shared: &Shared) {
     }
     let mut signing = FuturesUnordered::new();
     loop {
-        while let Some((subject, validity)) = shared.start() {
+        while let Some((subject, wish)) = shared.start() {
             signing.push(async move {
-                let outcome = sign(shared, &subject, validity).await;
-                (subject, outcome)
+                let outcome = sign(shared, &subject, wish).await;
+                (subject, wish, outcome)
             });
         }
         tokio::select! {
-            Some((subject, outcome)) = signing.next() => shared.finish(&subject, outcome),
+            Some((subject, wish, outcome)) = signing.next() => shared.finish(&subject, wish, outcome),
             () = shared.wake.notified() => {}
             () = sleep(shared.pause()) => shared.sweep(),
         }
@@ -101,15 +103,22 @@ async fn keep_certificates(shared: &Shared) {
 }
 
 /// One certificate, checked.
-async fn sign(shared: &Shared, subject: &Subject, validity: Duration) -> Result<Certified, Failure> {
-    let owned = subject.clone();
-    let Enrolment { key, request } = tokio::task::spawn_blocking(move || Enrolment::new(owned, validity))
-        .await
-        .map_err(|error| Failure::new(FailureKind::Internal, &error))?
-        .map_err(|error| Failure::new(FailureKind::Internal, &error))?;
+async fn sign(shared: &Shared, subject: &Subject, wish: Wish) -> Result<Certified, Failure> {
+    let Enrolment { key, request } = enrol(shared, subject.clone(), wish).await?;
     let chain = answer(shared, shared.issuer.sign(&request)).await?;
     check(shared, &request, &chain).await?;
     Certified::new(subject.clone(), chain, key).map_err(|error| Failure::new(FailureKind::Unusable, &error))
+}
+
+/// A new key and its request, made off the asynchronous threads.
+async fn enrol(shared: &Shared, subject: Subject, wish: Wish) -> Result<Enrolment, Failure> {
+    let Wish { validity, key } = wish;
+    // Nobody closes the semaphore, so a permit is there in the end.
+    let _permit = if key == ServiceKey::P256 { None } else { shared.rsa.acquire().await.ok() };
+    tokio::task::spawn_blocking(move || Enrolment::with_key(subject, validity, key))
+        .await
+        .map_err(|error| Failure::new(FailureKind::Internal, &error))?
+        .map_err(|error| Failure::new(FailureKind::Internal, &error))
 }
 
 async fn check(shared: &Shared, request: &SigningRequest, chain: &CertificateChain) -> Result<(), Failure> {

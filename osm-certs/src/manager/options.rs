@@ -3,9 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use osm_core::model::ServiceKey;
+
 use super::schedule::Pace;
 use crate::clock::{Clock, SystemClock};
 use crate::subject::Subject;
+
+/// What is asked for when a certificate is signed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Wish {
+    /// For how long.
+    pub(super) validity: Duration,
+    /// With what kind of key.
+    pub(super) key: ServiceKey,
+}
 
 /// The settings of a manager. All have defaults.
 ///
@@ -21,6 +32,9 @@ use crate::subject::Subject;
 pub struct ManagerOptions {
     /// For how long workloads' certificates are asked for: 24 h.
     pub validity: Duration,
+    /// What keys workloads prove themselves with: ECDSA P-256. Those of proxies and
+    /// of the control plane always have that.
+    pub service_key: ServiceKey,
     /// For how long those of proxies and of the control plane are asked for: 24 h.
     pub internal_validity: Duration,
     /// No validity is set lower than this while running: 10 min, as Open Service
@@ -44,6 +58,7 @@ impl Default for ManagerOptions {
         let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
         Self {
             validity: minutes(24 * 60),
+            service_key: ServiceKey::default(),
             internal_validity: minutes(24 * 60),
             minimum_validity: minutes(10),
             pace: Pace::default(),
@@ -72,11 +87,14 @@ impl ManagerOptions {
         self
     }
 
-    /// For how long a subject's certificate is asked for, if workloads' are for `validity`.
-    pub(super) fn validity_of(&self, subject: &Subject, validity: Duration) -> Duration {
+    /// What is asked for on behalf of a subject, if `workloads` is what is asked for
+    /// on behalf of workloads.
+    pub(super) fn wish_of(&self, subject: &Subject, workloads: Wish) -> Wish {
         match subject {
-            Subject::Workload(_) => validity,
-            Subject::Proxy { .. } | Subject::ControlPlane { .. } => self.internal_validity,
+            Subject::Workload(_) => workloads,
+            Subject::Proxy { .. } | Subject::ControlPlane { .. } => {
+                Wish { validity: self.internal_validity, key: ServiceKey::P256 }
+            }
         }
     }
 }

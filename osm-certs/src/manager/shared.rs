@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
+use osm_core::model::ServiceKey;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
 use super::driver::SWEEP;
 use super::failure::Failure;
-use super::options::ManagerOptions;
+use super::options::{ManagerOptions, Wish};
 use super::schedule::Schedule;
 use super::status::SubjectStatus;
 use crate::certificate::{Certified, TrustBundle};
@@ -28,11 +29,14 @@ pub(super) struct Shared {
     pub(super) counters: Counters,
     /// Says to the driver that the schedule has changed.
     pub(super) wake: Notify,
+    /// How many RSA keys may be made at once: each keeps a processor busy for long.
+    pub(super) rsa: Semaphore,
     state: Mutex<State>,
 }
 
 struct State {
-    validity: Duration,
+    /// For workloads.
+    wish: Wish,
     schedule: Schedule,
     subjects: BTreeMap<Subject, Entry>,
     trust_failure: Option<Failure>,
@@ -51,7 +55,7 @@ struct Entry {
 impl Shared {
     pub(super) fn new(issuer: Arc<dyn Issuer>, options: ManagerOptions) -> Self {
         let state = State {
-            validity: options.validity,
+            wish: Wish { validity: options.validity, key: options.service_key },
             schedule: Schedule::new(options.pace),
             subjects: BTreeMap::new(),
             trust_failure: None,
@@ -63,6 +67,7 @@ impl Shared {
             trust: Mutex::new(WatchSender::new()),
             counters: Counters::default(),
             wake: Notify::new(),
+            rsa: Semaphore::new(std::thread::available_parallelism().map_or(1, |all| all.get().div_ceil(2))),
             state: Mutex::new(state),
         }
     }
@@ -104,8 +109,21 @@ impl Shared {
         if set != validity {
             tracing::warn!(asked = ?validity, ?set, "the validity of certificates is set to the least allowed");
         }
-        self.state.lock().validity = set;
+        self.state.lock().wish.validity = set;
         set
+    }
+
+    pub(super) fn set_service_key(&self, key: ServiceKey) -> usize {
+        let mut state = self.state.lock();
+        if std::mem::replace(&mut state.wish.key, key) == key {
+            return 0;
+        }
+        let State { schedule, subjects, .. } = &mut *state;
+        let workloads = subjects.keys().filter(|subject| matches!(subject, Subject::Workload(_)));
+        let count = workloads.filter(|subject| schedule.renew_now(subject)).count();
+        self.wake.notify_one();
+        tracing::info!(?key, count, "workloads are given keys of another kind");
+        count
     }
 
     pub(super) fn rotate_all(&self) -> usize {
@@ -160,13 +178,13 @@ impl Shared {
         Metrics::new(self.counters.clone(), Arc::new(gauges))
     }
 
-    /// The next subject to sign for, and for how long.
-    pub(super) fn start(&self) -> Option<(Subject, Duration)> {
+    /// The next subject to sign for, and what is asked for.
+    pub(super) fn start(&self) -> Option<(Subject, Wish)> {
         let now = self.now();
         let mut state = self.state.lock();
         let subject = state.schedule.start(now)?;
-        let validity = self.options.validity_of(&subject, state.validity);
-        Some((subject, validity))
+        let wish = self.options.wish_of(&subject, state.wish);
+        Some((subject, wish))
     }
 
     /// How long the driver may sleep. Never for long: the machine's clock may be
@@ -178,14 +196,18 @@ impl Shared {
     }
 
     /// A signing has ended.
-    pub(super) fn finish(&self, subject: &Subject, outcome: Result<Certified, Failure>) {
+    pub(super) fn finish(&self, subject: &Subject, wish: Wish, outcome: Result<Certified, Failure>) {
         let now = self.now();
         let mut state = self.state.lock();
-        let State { schedule, subjects, .. } = &mut *state;
+        let State { schedule, subjects, wish: of_workloads, .. } = &mut *state;
         match outcome {
             Ok(certified) => {
                 self.counters.issued.inc();
                 schedule.issued(subject, now, certified.not_after(), certified.serial());
+                if self.options.wish_of(subject, *of_workloads).key != wish.key {
+                    // Another kind was asked for while this one was made.
+                    schedule.renew_now(subject);
+                }
                 tracing::debug!(%subject, serial = certified.serial(), "a certificate was issued");
                 if let Some(entry) = subjects.get_mut(subject) {
                     entry.failure = None;
