@@ -362,6 +362,19 @@ fn a_match_of_a_split_that_means_nothing_fits_no_request_and_says_so() {
 }
 
 #[test]
+fn a_split_of_too_many_kinds_of_requests_is_not_in_force_and_says_so() {
+    let with = |count: usize| {
+        let paths: Vec<String> = (0..count).map(|number| format!("/{number}")).collect();
+        let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+        shop([group_of("a", &paths).into(), split_by("some", &["a"], &[("v2", 1)]).into()])
+    };
+    assert_eq!(routes(&with(256), 80).len(), 2);
+    let snapshot = with(257);
+    assert_eq!(routes(&snapshot, 80), ["shop/store:80"]);
+    assert!(codes(&snapshot).contains(&"too-many-matches spec.matches".to_owned()));
+}
+
+#[test]
 fn i15_a_change_of_a_group_concerns_the_roots_whose_splits_name_it() {
     let mut builder = SnapshotBuilder::new(MeshOptions::default());
     builder.apply(SourceEvent::Reset);

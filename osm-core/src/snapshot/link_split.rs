@@ -11,6 +11,10 @@ use crate::ir::Requests;
 use crate::model::TrafficSplit;
 use crate::name::{Kind, ObjectRef, QualifiedName, ServiceName};
 
+/// The most kinds of requests that one split can divide: each is a route of its
+/// own to all backends.
+const MAX_REQUESTS: usize = 256;
+
 /// A split in force for a root service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkedSplit {
@@ -113,7 +117,18 @@ fn scope(
                        HTTPRouteGroup with matches, or leave `matches` out to divide everything";
         find(Severity::Error, "split-of-nothing", "spec.matches", message.to_owned());
     }
-    requests.map(sorted).map(SplitScope::Requests)
+    let requests = requests.map(sorted)?;
+    if let Requests::These(kinds) = &requests
+        && kinds.len() > MAX_REQUESTS
+    {
+        let message = format!(
+            "its groups have {} kinds of requests; a split divides at most {MAX_REQUESTS}, and this one is not in force",
+            kinds.len()
+        );
+        find(Severity::Error, "too-many-matches", "spec.matches", message);
+        return None;
+    }
+    Some(SplitScope::Requests(requests))
 }
 
 fn check(facts: &Facts, split: &TrafficSplit, find: &mut impl FnMut(Severity, &'static str, &str, String)) {

@@ -12,7 +12,7 @@ use super::{Conversion, ManifestKind, Metadata};
 /// The most backends of one split.
 pub const MAX_BACKENDS: usize = 64;
 /// The most route groups that one split can name.
-pub const MAX_GROUPS: usize = 64;
+pub const MAX_GROUPS: usize = 16;
 /// The largest weight. All weights of a split together stay far below what a
 /// proxy can add up.
 pub const MAX_WEIGHT: u32 = 1_000_000;
@@ -283,7 +283,7 @@ mod tests {
                 "unknown-match-kind spec.matches[0].apiGroup",
             ),
             ("v1alpha4", "[{kind: HTTPRouteGroup, name: A/b}]".to_owned(), "bad-name spec.matches[0].name"),
-            ("v1alpha4", format!("[{}]", [good; 65].join(",")), "too-many-matches spec.matches"),
+            ("v1alpha4", format!("[{}]", [good; 17].join(",")), "too-many-matches spec.matches"),
         ] {
             let text = text_by(version, &matches);
             assert_eq!(convert(&text).objects.len(), 0, "{matches}");
