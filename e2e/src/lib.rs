@@ -11,4 +11,5 @@ pub mod pem;
 pub mod provenance;
 pub mod reading;
 pub mod scenario;
+pub mod traffic;
 pub mod validate;

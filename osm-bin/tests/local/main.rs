@@ -3,6 +3,7 @@
 mod bad_edits;
 mod mesh;
 mod restart;
+mod traffic;
 
 use std::time::Duration;
 
