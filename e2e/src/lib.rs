@@ -5,6 +5,7 @@ pub mod descriptors;
 pub mod envoy;
 pub mod fleet;
 pub mod golden;
+pub mod grpc;
 pub mod ir_text;
 pub mod meshes;
 pub mod pem;

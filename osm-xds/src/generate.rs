@@ -13,6 +13,7 @@ mod access;
 mod cluster;
 mod egress;
 mod endpoints;
+pub mod grpc;
 mod http;
 mod inbound;
 mod listener;
@@ -31,8 +32,9 @@ pub use secret::{certificate_secret, trust_secret, validation_secret};
 
 use bytes::Bytes;
 use osm_core::diagnostic::Origin;
-use osm_core::ir::ProxyIr;
+use osm_core::ir::{OutboundService, ProxyIr, Upstream};
 
+use crate::client::ClientKind;
 use crate::encode::{Canonical, encode};
 use crate::resource::{Resource, ResourceKey, ResourceKind, ResourceName};
 
@@ -54,6 +56,24 @@ pub fn proxy(ir: &ProxyIr) -> Vec<Resource> {
     resources.sort_by(|one, other| one.key.cmp(&other.key));
     resources.dedup_by(|later, first| later.key == first.key);
     resources
+}
+
+/// What leads a client of this kind to a service port.
+#[must_use]
+pub fn outbound_for(client: ClientKind, service: &OutboundService) -> Vec<Resource> {
+    match client {
+        ClientKind::Envoy => outbound_service(service),
+        ClientKind::Grpc => grpc::outbound_service(service),
+    }
+}
+
+/// The cluster of a service port for a client of this kind, if it can use one.
+#[must_use]
+pub fn upstream_for(client: ClientKind, to: &Upstream) -> Option<Resource> {
+    match client {
+        ClientKind::Envoy => Some(upstream(to)),
+        ClientKind::Grpc => grpc::upstream(to),
+    }
 }
 
 /// A resource of a message.

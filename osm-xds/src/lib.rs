@@ -7,6 +7,7 @@
 //! choices, and only `server` touches the network.
 
 pub mod bootstrap;
+pub mod client;
 pub mod encode;
 pub mod generate;
 pub mod metrics;

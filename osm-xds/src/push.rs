@@ -12,6 +12,7 @@
 mod audit;
 mod certificates;
 mod class;
+mod common;
 mod driver;
 mod engine;
 mod outbound;
@@ -33,6 +34,7 @@ pub use driver::PublisherDriver;
 pub use engine::{Engine, SubscriptionId};
 pub use work::Work;
 
+use crate::client::ClientKind;
 use crate::view::{Refusal, ViewSender, ViewSource, ViewWatch};
 
 /// What a piece of news led to.
@@ -122,7 +124,7 @@ pub struct Publisher {
 
 /// What a publisher tells its driver.
 enum Command {
-    Subscribe { id: SubscriptionId, proxy: ProxyId, sender: ViewSender },
+    Subscribe { id: SubscriptionId, proxy: ProxyId, client: ClientKind, sender: ViewSender },
     Unsubscribe(SubscriptionId),
 }
 
@@ -149,6 +151,10 @@ impl fmt::Debug for Publisher {
 
 impl ViewSource for Publisher {
     fn subscribe(&self, proxy: &ProxyId) -> Result<ViewWatch, Refusal> {
+        self.subscribe_client(proxy, ClientKind::Envoy)
+    }
+
+    fn subscribe_client(&self, proxy: &ProxyId, client: ClientKind) -> Result<ViewWatch, Refusal> {
         if let Err(error @ Unknown::OtherIdentity { .. }) = policy::classify(&self.catalog.snapshot(), proxy)
         {
             return Err(Refusal::denied(error.to_string()));
@@ -157,7 +163,7 @@ impl ViewSource for Publisher {
         let sender = ViewSender::new(None);
         let watch = sender.watch();
         self.commands
-            .send(Command::Subscribe { id, proxy: proxy.clone(), sender })
+            .send(Command::Subscribe { id, proxy: proxy.clone(), client, sender })
             .map_err(|_| Refusal::unavailable("the control plane is stopping; connect to another replica"))?;
         Ok(watch.with_guard(Unsubscribe { id, commands: self.commands.clone() }))
     }

@@ -66,7 +66,7 @@ fn wheel_for(processor: &str) -> Result<&'static Wheel> {
 }
 
 /// The folder of this project in the user's cache.
-fn cache() -> Result<PathBuf> {
+pub(crate) fn cache() -> Result<PathBuf> {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let cache = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
     Ok(cache.context("neither $XDG_CACHE_HOME nor $HOME is set")?.join("osm"))
@@ -133,7 +133,7 @@ fn prove(program: &Path) -> Result<()> {
     Ok(())
 }
 
-fn python() -> Command {
+pub(crate) fn python() -> Command {
     let mut command = Command::new("python3");
     command.stdin(Stdio::null()).stdout(std::io::stderr());
     command
@@ -141,13 +141,17 @@ fn python() -> Command {
 
 /// A folder that goes when this does.
 #[derive(Debug)]
-struct Workshop(PathBuf);
+pub(crate) struct Workshop(PathBuf);
 
 impl Workshop {
-    fn make(home: &Path) -> Result<Self> {
+    pub(crate) fn make(home: &Path) -> Result<Self> {
         let folder = home.join(format!("fetching-{}", std::process::id()));
         std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
         Ok(Self(folder))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
     }
 }
 

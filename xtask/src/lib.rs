@@ -8,6 +8,7 @@ pub mod check;
 pub mod demo;
 pub mod envoy;
 pub mod goldens;
+pub mod grpc;
 pub mod packages;
 pub mod suite;
 pub mod tidy;

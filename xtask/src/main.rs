@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
-use xtask::{bench, check, demo, envoy, goldens, suite, tidy, workspace};
+use xtask::{bench, check, demo, envoy, goldens, grpc, suite, tidy, workspace};
 
 /// Tasks of this workspace, each what a person or CI would otherwise type by hand.
 #[derive(Debug, Parser)]
@@ -29,6 +29,8 @@ enum Verb {
     },
     /// Fetches the Envoy that the demo and the tests use, and prints where it is
     Envoy,
+    /// Installs gRPC's own library for Python, which the tests of its xDS client use, and prints where it is
+    Grpc,
     /// Measures
     #[command(subcommand)]
     Bench(Bench),
@@ -70,6 +72,10 @@ fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Demo { arguments } => demo::run(&root, &arguments),
         Verb::Envoy => {
             println!("{}", envoy::ensure()?.display());
+            Ok(())
+        }
+        Verb::Grpc => {
+            println!("{}", grpc::ensure(&root)?.display());
             Ok(())
         }
         Verb::Bench(Bench::Fleet { arguments }) => bench::fleet(&root, &arguments),

@@ -69,13 +69,24 @@ pub(super) fn inbound(routes: &str) -> Filter {
     filter(&manager)
 }
 
+/// Requests of a program that routes them itself, by the route configuration
+/// `routes`. What strangers may do is no matter there.
+pub(super) fn library(routes: &str) -> HttpConnectionManager {
+    HttpConnectionManager {
+        route_specifier: Some(routed_by(routes)),
+        http_filters: vec![router()],
+        ..Default::default()
+    }
+}
+
+fn routed_by(routes: &str) -> RouteSpecifier {
+    RouteSpecifier::Rds(Rds { config_source: Some(tls::ads()), route_config_name: routes.to_owned() })
+}
+
 fn manager(routes: &str) -> HttpConnectionManager {
     HttpConnectionManager {
         stat_prefix: routes.to_owned(),
-        route_specifier: Some(RouteSpecifier::Rds(Rds {
-            config_source: Some(tls::ads()),
-            route_config_name: routes.to_owned(),
-        })),
+        route_specifier: Some(routed_by(routes)),
         normalize_path: Some(BoolValue { value: true }),
         merge_slashes: true,
         early_header_mutation_extensions: vec![without_envoy_headers()],

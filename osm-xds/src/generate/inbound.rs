@@ -66,25 +66,29 @@ pub fn inbound_listener(services: &[Arc<InboundService>]) -> Option<Resource> {
 fn chain(service: &InboundService) -> Option<FilterChain> {
     let InboundService { service: _, target_port, protocol: _, server_name, access, origin: _ } = service;
     let name = names::inbound_chain(service);
-    let (filter, validation) = match access {
+    let (filter, socket, protocols) = match access {
         InboundAccess::Http(_) => {
-            (http::inbound(&names::inbound_routes(service)), names::TRUST_SECRET.to_owned())
+            let filter = http::inbound(&names::inbound_routes(service));
+            // gRPC's own clients have no proxy that would ask for the mesh by name.
+            let http2 = names::HTTP2_ALPN;
+            (filter, tls::downstream(names::TRUST_SECRET, &[http2]), vec![names::MESH_ALPN, http2])
         }
         InboundAccess::Tcp(access) => {
             access::tcp(access)?;
-            (to_application(service, &name), names::inbound_validation(service))
+            let socket = tls::downstream(&names::inbound_validation(service), &[]);
+            (to_application(service, &name), socket, vec![names::MESH_ALPN])
         }
     };
     let matches = FilterChainMatch {
         destination_port: Some(UInt32Value { value: target_port.get().into() }),
         server_names: vec![server_name.to_string()],
         transport_protocol: "tls".to_owned(),
-        application_protocols: vec![names::MESH_ALPN.to_owned()],
+        application_protocols: protocols.into_iter().map(str::to_owned).collect(),
         ..Default::default()
     };
     Some(FilterChain {
         filter_chain_match: Some(matches),
-        transport_socket: Some(tls::downstream(&validation)),
+        transport_socket: Some(socket),
         ..listener::chain(&name, vec![filter])
     })
 }

@@ -20,6 +20,11 @@ pub const CERTIFICATE_SECRET: &str = "service-cert";
 pub const TRUST_SECRET: &str = "root-cert-for-mtls";
 /// The application protocol (ALPN) of connections between proxies.
 pub const MESH_ALPN: &str = "osm";
+/// The application protocol (ALPN) of HTTP/2, which gRPC insists on.
+pub const HTTP2_ALPN: &str = "h2";
+/// What programs that have their certificates from files call the provider of
+/// them, in their own bootstrap.
+pub const CERTIFICATE_PROVIDER: &str = "default";
 
 /// The cluster of a service port, and its endpoints: `ns/svc|port`.
 #[must_use]
@@ -38,6 +43,12 @@ pub fn local_cluster(service: &ServiceName, target_port: NonZeroU16) -> String {
 #[must_use]
 pub fn outbound_listener(name: &ServicePortName, protocol: Protocol) -> String {
     format!("outbound_{}_{}_{protocol}", name.service, name.port)
+}
+
+/// What a client that dials by name calls a service port: `host:port`.
+#[must_use]
+pub fn dialled(host: &str, port: NonZeroU16) -> String {
+    format!("{host}:{port}")
 }
 
 /// The routes of a service port that clients dial: `rds-outbound.ns/svc_port`.

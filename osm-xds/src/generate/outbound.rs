@@ -1,7 +1,6 @@
 //! Service ports that the workload dials: a listener each, and routes for HTTP.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use envoy_types::pb::envoy::config::core::v3::DataSource;
 use envoy_types::pb::envoy::config::core::v3::data_source::Specifier;
@@ -27,8 +26,6 @@ use crate::resource::{Resource, ResourceKey, ResourceKind};
 pub fn outbound_service(service: &OutboundService) -> Vec<Resource> {
     let OutboundService { name, protocol, addresses, hostnames, matched, route, origin } = service;
     let listener_name = names::outbound_listener(name, *protocol);
-    let routes = || matched.iter().map(|matched| &matched.route).chain([route]);
-    let origins = distinct([origin.clone()].into_iter().chain(routes().filter_map(route_origin)));
     let listener = |filters: Vec<Filter>, needs: Vec<ResourceKey>, origins: Vec<Origin>| {
         let chain = listener::chain(&listener_name, filters);
         let message = listener::virtual_listener(listener_name.clone(), addresses, name.port, chain);
@@ -36,13 +33,13 @@ pub fn outbound_service(service: &OutboundService) -> Vec<Resource> {
     };
     match protocol {
         Protocol::Http | Protocol::Grpc => {
-            let routes_name = names::outbound_routes(name);
-            let listener = listener(vec![http::outbound(&routes_name)], Vec::new(), vec![origin.clone()]);
-            let host = virtual_host(name, hostnames, matched, route);
-            let needs = distinct(routes().flat_map(clusters));
-            vec![listener, route_configuration(routes_name, host, needs, origins)]
+            let manager = http::outbound(&names::outbound_routes(name));
+            let listener = listener(vec![manager], Vec::new(), vec![origin.clone()]);
+            let domains = hostnames.iter().map(|host| host.to_string()).collect();
+            vec![listener, route_configuration(name, domains, matched, route, origin)]
         }
         Protocol::Tcp | Protocol::TcpServerFirst => {
+            let origins = distinct([origin.clone()].into_iter().chain(route_origin(route)));
             let proxy = tcp_destination(route).map(|to| listener::tcp_proxy(&listener_name, to));
             vec![listener(proxy.into_iter().collect(), clusters(route), origins)]
         }
@@ -60,43 +57,36 @@ pub fn refused(service: &RefusedService) -> Resource {
     resource(ResourceKind::Listener, listener_name, &message, Vec::new(), vec![origin.clone()])
 }
 
-/// The first route that fits a request takes it; the last one fits every request.
-fn virtual_host(
+/// The routes of a service port, for requests to these domains. The first one
+/// that fits a request takes it; the last one fits every request.
+pub(super) fn route_configuration(
     name: &ServicePortName,
-    hostnames: &[Arc<str>],
+    domains: Vec<String>,
     matched: &[MatchedRoute],
     route: &OutboundRoute,
-) -> VirtualHost {
+    origin: &Origin,
+) -> Resource {
     let mut routes = Vec::new();
     for MatchedRoute { requests, route } in matched {
         routes.extend(requests.iter().map(|request| to(requests::fitting(request), route)));
     }
     routes.push(to(every_request(), route));
-    VirtualHost {
-        name: names::outbound_virtual_host(name),
-        domains: hostnames.iter().map(|host| host.to_string()).collect(),
-        routes,
-        ..Default::default()
-    }
-}
-
-fn to(fits: RouteMatch, route: &OutboundRoute) -> Route {
-    Route { r#match: Some(fits), action: Some(action(route)), ..Default::default() }
-}
-
-fn route_configuration(
-    routes: String,
-    host: VirtualHost,
-    needs: Vec<ResourceKey>,
-    origins: Vec<Origin>,
-) -> Resource {
+    let host =
+        VirtualHost { name: names::outbound_virtual_host(name), domains, routes, ..Default::default() };
+    let routes_name = names::outbound_routes(name);
     let message = RouteConfiguration {
-        name: routes.clone(),
+        name: routes_name.clone(),
         virtual_hosts: vec![host],
         ignore_port_in_host_matching: true,
         ..Default::default()
     };
-    resource(ResourceKind::Route, routes, &message, needs, origins)
+    let all = || matched.iter().map(|matched| &matched.route).chain([route]);
+    let origins = distinct([origin.clone()].into_iter().chain(all().filter_map(route_origin)));
+    resource(ResourceKind::Route, routes_name, &message, distinct(all().flat_map(clusters)), origins)
+}
+
+fn to(fits: RouteMatch, route: &OutboundRoute) -> Route {
+    Route { r#match: Some(fits), action: Some(action(route)), ..Default::default() }
 }
 
 /// Fits every request.

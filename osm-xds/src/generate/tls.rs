@@ -17,8 +17,8 @@ use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::common_tls_c
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::subject_alt_name_matcher::SanType;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::tls_parameters::TlsProtocol;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
-    CertificateValidationContext, CommonTlsContext, DownstreamTlsContext, SdsSecretConfig,
-    SubjectAltNameMatcher, TlsParameters, UpstreamTlsContext,
+    CertificateProviderPluginInstance, CertificateValidationContext, CommonTlsContext, DownstreamTlsContext,
+    SdsSecretConfig, SubjectAltNameMatcher, TlsParameters, UpstreamTlsContext,
 };
 use envoy_types::pb::envoy::r#type::matcher::v3::StringMatcher;
 use envoy_types::pb::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
@@ -50,11 +50,41 @@ pub(super) fn upstream(server_name: &str, identities: &BTreeSet<Principal>) -> T
     socket(pack(&context))
 }
 
-/// The side that is dialled: demands a certificate that the secret `validation` accepts.
-pub(super) fn downstream(validation: &str) -> TransportSocket {
+/// The side that dials, for programs that have certificates and trust from files.
+pub(super) fn library(server_name: &str, identities: &BTreeSet<Principal>) -> TransportSocket {
+    let provider = || CertificateProviderPluginInstance {
+        instance_name: names::CERTIFICATE_PROVIDER.to_owned(),
+        ..Default::default()
+    };
+    // They know these matchers only by the older of their two names.
+    #[expect(deprecated, reason = "gRFC A29 reads this field")]
+    let validation = CertificateValidationContext {
+        match_subject_alt_names: identities.iter().map(|identity| exactly(identity.to_string())).collect(),
+        ca_certificate_provider_instance: Some(provider()),
+        ..Default::default()
+    };
+    let common = CommonTlsContext {
+        tls_certificate_provider_instance: Some(provider()),
+        validation_context_type: Some(ValidationContextType::ValidationContext(validation)),
+        ..Default::default()
+    };
+    let context = UpstreamTlsContext {
+        common_tls_context: Some(common),
+        sni: server_name.to_owned(),
+        ..Default::default()
+    };
+    socket(pack(&context))
+}
+
+/// The side that is dialled: demands a certificate that the secret `validation`
+/// accepts, and agrees to these application protocols where they are offered.
+pub(super) fn downstream(validation: &str, protocols: &[&str]) -> TransportSocket {
     let validation = ValidationContextType::ValidationContextSdsSecretConfig(secret(validation));
     let context = DownstreamTlsContext {
-        common_tls_context: Some(common(validation)),
+        common_tls_context: Some(CommonTlsContext {
+            alpn_protocols: protocols.iter().map(|protocol| (*protocol).to_owned()).collect(),
+            ..common(validation)
+        }),
         require_client_certificate: Some(BoolValue { value: true }),
         ..Default::default()
     };

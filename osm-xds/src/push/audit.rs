@@ -11,12 +11,14 @@ use osm_core::identity::ProxyId;
 use osm_core::snapshot::MeshSnapshot;
 
 use super::engine::{Engine, SubscriptionId};
+use crate::client::ClientKind;
 use crate::resource::ResourceKey;
 use crate::view::{Layer, View, ViewSender};
 
 /// All that one proxy's view follows from, and the view.
 pub(super) struct Audit {
     pub(super) proxy: ProxyId,
+    client: ClientKind,
     snapshot: Arc<MeshSnapshot>,
     trust: Option<Arc<str>>,
     certificate: Option<Arc<Layer>>,
@@ -44,6 +46,7 @@ impl Engine {
         let subscriber = self.subscribers.get(&id)?;
         Some(Audit {
             proxy: subscriber.proxy.clone(),
+            client: subscriber.client,
             snapshot: Arc::clone(&self.snapshot),
             trust: self.trust.clone(),
             certificate: self.certificates.get(&subscriber.proxy.identity).cloned(),
@@ -55,7 +58,7 @@ impl Engine {
 impl Audit {
     /// The keys that differ.
     pub(super) fn run(self) -> BTreeSet<ResourceKey> {
-        let Self { proxy, snapshot, trust, certificate, shown } = self;
+        let Self { proxy, client, snapshot, trust, certificate, shown } = self;
         let mut fresh = Engine::new(snapshot);
         if let Some(trust) = &trust {
             fresh.on_trust(trust);
@@ -65,7 +68,7 @@ impl Audit {
         }
         let sender = ViewSender::new(None);
         let watch = sender.watch();
-        fresh.subscribe(SubscriptionId(0), proxy, sender);
+        fresh.subscribe_client(SubscriptionId(0), proxy, client, sender);
         // A proxy whose workload is gone keeps its last view.
         watch.current().map(|view| shown.changed_since(&view)).unwrap_or_default()
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use osm_core::identity::ServiceIdentity;
 use osm_core::ir::{InboundService, ProxyClass};
 use osm_core::policy;
 use osm_core::snapshot::MeshSnapshot;
@@ -11,6 +12,7 @@ use super::engine::SubscriptionId;
 use super::outbound::ViewpointId;
 use super::part::reuse;
 use super::work::Work;
+use crate::client::ClientKind;
 use crate::generate;
 use crate::resource::Resource;
 use crate::view::{Layer, LayerId};
@@ -19,10 +21,29 @@ use crate::view::{Layer, LayerId};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ClassId(pub(super) u64);
 
+/// What clients of one class have in common.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ClassKey {
+    pub(super) class: ProxyClass,
+    pub(super) client: ClientKind,
+}
+
+impl ClassKey {
+    /// The class of a client of this kind. A gRPC library is told nothing about
+    /// what its workload serves.
+    pub(super) fn new(mut class: ProxyClass, client: ClientKind) -> Self {
+        match client {
+            ClientKind::Envoy => {}
+            ClientKind::Grpc => class.serves.clear(),
+        }
+        Self { class, client }
+    }
+}
+
 /// A class of connected proxies.
 #[derive(Debug)]
 pub(super) struct ClassState {
-    pub(super) class: ProxyClass,
+    pub(super) key: ClassKey,
     pub(super) subscribers: BTreeSet<SubscriptionId>,
     /// Upper first.
     pub(super) viewpoints: [ViewpointId; 2],
@@ -33,9 +54,9 @@ pub(super) struct ClassState {
 }
 
 impl ClassState {
-    pub(super) fn new(class: ProxyClass, viewpoints: [ViewpointId; 2]) -> Self {
+    pub(super) fn new(key: ClassKey, viewpoints: [ViewpointId; 2]) -> Self {
         Self {
-            class,
+            key,
             subscribers: BTreeSet::new(),
             viewpoints,
             layer: Arc::new(Layer::new(LayerId::unique(), [])),
@@ -45,9 +66,14 @@ impl ClassState {
         }
     }
 
+    /// Whom the clients speak for.
+    pub(super) fn identity(&self) -> &ServiceIdentity {
+        &self.key.class.identity
+    }
+
     /// Decides anew what is served, and says whether that changed the layer.
     pub(super) fn refresh(&mut self, snapshot: &MeshSnapshot, trust: Option<&str>, work: &mut Work) -> bool {
-        let decided = policy::inbound(snapshot, &self.class);
+        let decided = policy::inbound(snapshot, &self.key.class);
         work.compiled += decided.len() as u64;
         let decided: Vec<Arc<InboundService>> = decided.into_iter().map(Arc::new).collect();
         let same = decided.iter().eq(self.inbound.iter().map(|(service, _)| service));

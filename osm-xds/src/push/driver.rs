@@ -155,7 +155,9 @@ impl PublisherDriver {
         let before = self.engine.work().views;
         for command in commands {
             match command {
-                Command::Subscribe { id, proxy, sender } => self.engine.subscribe(id, proxy, sender),
+                Command::Subscribe { id, proxy, client, sender } => {
+                    self.engine.subscribe_client(id, proxy, client, sender);
+                }
                 Command::Unsubscribe(id) => self.engine.unsubscribe(id),
             }
         }

@@ -4,15 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use osm_core::identity::{ProxyId, ProxyUuid, ServiceIdentity};
-use osm_core::ir::ProxyClass;
 use osm_core::name::ServiceName;
 use osm_core::policy;
 use osm_core::snapshot::{ChangeSet, MeshSnapshot};
 
-use super::class::{ClassId, ClassState};
+use super::class::{ClassId, ClassKey, ClassState};
+use super::common::Common;
 use super::outbound::Outbound;
 use super::refusals::Refusals;
 use super::work::Work;
+use crate::client::ClientKind;
 use crate::generate;
 use crate::view::{Layer, LayerId, View, ViewSender};
 
@@ -30,6 +31,7 @@ impl SubscriptionId {
 
 pub(super) struct Subscriber {
     pub(super) proxy: ProxyId,
+    pub(super) client: ClientKind,
     pub(super) sender: ViewSender,
     class: Option<ClassId>,
 }
@@ -43,7 +45,7 @@ pub struct Engine {
     pub(super) trust: Option<Arc<str>>,
     pub(super) subscribers: BTreeMap<SubscriptionId, Subscriber>,
     by_uuid: BTreeMap<ProxyUuid, BTreeSet<SubscriptionId>>,
-    class_ids: BTreeMap<ProxyClass, ClassId>,
+    class_ids: BTreeMap<ClassKey, ClassId>,
     classes: BTreeMap<ClassId, ClassState>,
     next_class: u64,
     by_identity: BTreeMap<ServiceIdentity, BTreeSet<ClassId>>,
@@ -53,8 +55,9 @@ pub struct Engine {
     /// since somebody asked.
     turned: BTreeSet<ServiceIdentity>,
     outbound: Outbound,
+    grpc: Outbound,
     refusals: Refusals,
-    common_layer: Arc<Layer>,
+    common: Common,
     version: u64,
     work: Work,
     /// The subscriber that was audited last.
@@ -77,14 +80,15 @@ impl Engine {
             by_service: BTreeMap::new(),
             certificates: BTreeMap::new(),
             turned: BTreeSet::new(),
-            outbound: Outbound::default(),
+            outbound: Outbound::new(ClientKind::Envoy),
+            grpc: Outbound::new(ClientKind::Grpc),
             refusals: Refusals::default(),
-            common_layer: Arc::new(Layer::new(LayerId::unique(), [])),
+            common: Common::default(),
             version: 0,
             work: Work::default(),
             audited: SubscriptionId(0),
         };
-        engine.refresh_common();
+        engine.common.refresh(&engine.snapshot, None, &mut engine.work);
         engine.refusals.refresh(&engine.snapshot, None, &mut engine.work);
         engine
     }
@@ -135,13 +139,26 @@ impl Engine {
             && self.by_service.is_empty()
             && self.certificates.is_empty()
             && self.outbound.is_empty()
+            && self.grpc.is_empty()
     }
 
     /// Begins to send views to a proxy. One that is not known yet is sent its
     /// first view when its workload is.
     pub fn subscribe(&mut self, id: SubscriptionId, proxy: ProxyId, sender: ViewSender) {
+        self.subscribe_client(id, proxy, ClientKind::Envoy, sender);
+    }
+
+    /// Begins to send views to a client of this kind, as [`subscribe`](Self::subscribe)
+    /// does to Envoys.
+    pub fn subscribe_client(
+        &mut self,
+        id: SubscriptionId,
+        proxy: ProxyId,
+        client: ClientKind,
+        sender: ViewSender,
+    ) {
         self.by_uuid.entry(proxy.uuid.clone()).or_default().insert(id);
-        self.subscribers.insert(id, Subscriber { proxy, sender, class: None });
+        self.subscribers.insert(id, Subscriber { proxy, client, sender, class: None });
         if self.reclassify(id) {
             self.publish(&BTreeSet::new(), [id]);
         }
@@ -172,7 +189,7 @@ impl Engine {
         let mut touched = BTreeSet::new();
         let mut moved = Vec::new();
         let services = (!change.settings).then_some(&change.services);
-        if change.settings && self.refresh_common() {
+        if change.settings && self.common.refresh(&self.snapshot, self.trust.as_deref(), &mut self.work) {
             touched.extend(self.classes.keys().copied());
         }
         if self.refusals.refresh(&self.snapshot, services, &mut self.work) {
@@ -180,6 +197,7 @@ impl Engine {
         }
         touched.extend(self.move_viewpoints(change));
         touched.extend(self.outbound.refresh(&self.snapshot, services, &mut self.work));
+        touched.extend(self.grpc.refresh(&self.snapshot, services, &mut self.work));
         for id in self.concerned_subscribers(change) {
             if self.reclassify(id) {
                 moved.push(id);
@@ -201,7 +219,7 @@ impl Engine {
         }
         self.trust = Some(pem.into());
         self.version += 1;
-        self.refresh_common();
+        self.common.refresh(&self.snapshot, Some(pem), &mut self.work);
         for class in self.classes.values_mut() {
             class.refresh_secrets(Some(pem), &mut self.work);
         }
@@ -245,9 +263,10 @@ impl Engine {
         for id in concerned {
             let Some(class) = self.classes.get_mut(&id) else { continue };
             let old = class.viewpoints;
-            class.viewpoints = self.outbound.enter(&self.snapshot, &class.class.identity, id, &mut self.work);
+            let outbound = outbound_of(class.key.client, &mut self.outbound, &mut self.grpc);
+            class.viewpoints = outbound.enter(&self.snapshot, class.identity(), id, &mut self.work);
             for gone in old.into_iter().filter(|old| !class.viewpoints.contains(old)) {
-                self.outbound.leave(gone, id);
+                outbound.leave(gone, id);
                 moved.insert(id);
             }
         }
@@ -276,6 +295,7 @@ impl Engine {
         let Some(subscriber) = self.subscribers.get(&id) else { return false };
         // One whose workload went away keeps what it has: the pod is ending.
         let Ok(class) = policy::classify(&self.snapshot, &subscriber.proxy) else { return false };
+        let class = ClassKey::new(class, subscriber.client);
         let before = subscriber.class;
         let class_id = match self.class_ids.get(&class) {
             Some(known) => *known,
@@ -296,10 +316,11 @@ impl Engine {
         true
     }
 
-    fn open_class(&mut self, class: ProxyClass) -> ClassId {
+    fn open_class(&mut self, key: ClassKey) -> ClassId {
         self.next_class += 1;
         let id = ClassId(self.next_class);
-        self.class_ids.insert(class.clone(), id);
+        self.class_ids.insert(key.clone(), id);
+        let class = &key.class;
         let of_identity = self.by_identity.entry(class.identity.clone()).or_default();
         if of_identity.is_empty() {
             self.turned.insert(class.identity.clone());
@@ -308,8 +329,9 @@ impl Engine {
         for port in class.serves.keys() {
             self.by_service.entry(port.service.clone()).or_default().insert(id);
         }
-        let viewpoints = self.outbound.enter(&self.snapshot, &class.identity, id, &mut self.work);
-        let mut state = ClassState::new(class, viewpoints);
+        let outbound = outbound_of(key.client, &mut self.outbound, &mut self.grpc);
+        let viewpoints = outbound.enter(&self.snapshot, &class.identity, id, &mut self.work);
+        let mut state = ClassState::new(key, viewpoints);
         state.refresh(&self.snapshot, self.trust.as_deref(), &mut self.work);
         self.classes.insert(id, state);
         id
@@ -323,11 +345,11 @@ impl Engine {
             return;
         }
         let Some(state) = self.classes.remove(&class) else { return };
-        self.class_ids.remove(&state.class);
+        self.class_ids.remove(&state.key);
         for viewpoint in state.viewpoints {
-            self.outbound.leave(viewpoint, class);
+            outbound_of(state.key.client, &mut self.outbound, &mut self.grpc).leave(viewpoint, class);
         }
-        let identity = &state.class.identity;
+        let identity = state.identity();
         if let Some(classes) = self.by_identity.get_mut(identity) {
             classes.remove(&class);
             if classes.is_empty() {
@@ -336,7 +358,7 @@ impl Engine {
                 self.turned.insert(identity.clone());
             }
         }
-        for port in state.class.serves.keys() {
+        for port in state.key.class.serves.keys() {
             if let Some(classes) = self.by_service.get_mut(&port.service) {
                 classes.remove(&class);
                 if classes.is_empty() {
@@ -344,22 +366,6 @@ impl Engine {
                 }
             }
         }
-    }
-
-    /// Writes what every proxy has, and says whether it changed.
-    fn refresh_common(&mut self) -> bool {
-        let mut now = generate::outbound_listener(&policy::egress(&self.snapshot));
-        now.extend(self.trust.as_deref().map(generate::trust_secret));
-        self.work.generated += now.len() as u64;
-        let kept: BTreeSet<_> = now.iter().map(|resource| resource.key.clone()).collect();
-        let gone = self.common_layer.iter().map(|resource| resource.key.clone());
-        let mut changes: BTreeMap<_, _> =
-            gone.filter(|key| !kept.contains(key)).map(|key| (key, None)).collect();
-        changes.extend(now.into_iter().map(|resource| (resource.key.clone(), Some(Arc::new(resource)))));
-        let layer = self.common_layer.with_changes(changes);
-        let changed = layer.generation() != self.common_layer.generation();
-        self.common_layer = Arc::new(layer);
-        changed
     }
 
     /// Sends a new view to every subscriber of these classes, and to these
@@ -389,10 +395,24 @@ impl Engine {
 
     fn view(&self, class: &ClassState) -> View {
         let mut layers = vec![Arc::clone(&class.layer)];
-        layers.extend(self.certificates.get(&class.class.identity).cloned());
-        layers.extend(class.viewpoints.iter().filter_map(|id| self.outbound.layer(*id)));
-        layers.push(self.refusals.layer());
-        layers.push(Arc::clone(&self.common_layer));
+        match class.key.client {
+            ClientKind::Envoy => {
+                layers.extend(self.certificates.get(class.identity()).cloned());
+                layers.extend(class.viewpoints.iter().filter_map(|id| self.outbound.layer(*id)));
+                layers.push(self.refusals.layer());
+                layers.push(self.common.layer());
+            }
+            ClientKind::Grpc => {
+                layers.extend(class.viewpoints.iter().filter_map(|id| self.grpc.layer(*id)));
+            }
+        }
         View::new(self.version, layers)
+    }
+}
+
+fn outbound_of<'a>(client: ClientKind, envoy: &'a mut Outbound, grpc: &'a mut Outbound) -> &'a mut Outbound {
+    match client {
+        ClientKind::Envoy => envoy,
+        ClientKind::Grpc => grpc,
     }
 }

@@ -12,6 +12,7 @@ use osm_core::snapshot::MeshSnapshot;
 use super::class::ClassId;
 use super::part::Part;
 use super::work::Work;
+use crate::client::ClientKind;
 use crate::resource::{Resource, ResourceKey};
 use crate::view::{Layer, LayerId};
 
@@ -42,9 +43,10 @@ struct ViewpointState {
     users: BTreeSet<ClassId>,
 }
 
-/// All viewpoints of connected proxies.
-#[derive(Debug, Default)]
+/// All viewpoints of connected clients of one kind.
+#[derive(Debug)]
 pub(super) struct Outbound {
+    client: ClientKind,
     ids: BTreeMap<Viewpoint, ViewpointId>,
     viewpoints: BTreeMap<ViewpointId, ViewpointState>,
     next: u64,
@@ -58,6 +60,20 @@ pub(super) struct Outbound {
 }
 
 impl Outbound {
+    /// No viewpoints yet of this kind of client.
+    pub(super) fn new(client: ClientKind) -> Self {
+        Self {
+            client,
+            ids: BTreeMap::new(),
+            viewpoints: BTreeMap::new(),
+            next: 0,
+            seeing: BTreeMap::new(),
+            reaching: BTreeMap::new(),
+            everyone: BTreeSet::new(),
+            parts: BTreeMap::new(),
+        }
+    }
+
     /// Enters a class at the viewpoints of its identity, upper layer first.
     pub(super) fn enter(
         &mut self,
@@ -264,7 +280,7 @@ impl Outbound {
             return Arc::clone(part);
         }
         let similar = old.get(&key).map(Arc::as_ref).or(before);
-        let part = Arc::new(Part::build(snapshot, key.clone(), similar, work));
+        let part = Arc::new(Part::build(snapshot, key.clone(), self.client, similar, work));
         self.parts.insert(key, Arc::clone(&part));
         part
     }

@@ -7,6 +7,7 @@ use osm_core::policy::{self, OutboundKey};
 use osm_core::snapshot::MeshSnapshot;
 
 use super::work::Work;
+use crate::client::ClientKind;
 use crate::generate;
 use crate::resource::Resource;
 
@@ -15,22 +16,25 @@ use crate::resource::Resource;
 pub(super) struct Part {
     pub(super) key: OutboundKey,
     outbound: Vec<(OutboundService, Vec<Arc<Resource>>)>,
-    upstreams: Vec<(Upstream, Arc<Resource>)>,
+    upstreams: Vec<(Upstream, Option<Arc<Resource>>)>,
     endpoints: Vec<(UpstreamEndpoints, Arc<Resource>)>,
 }
 
 impl Part {
-    /// Decides anew, and generates what the decision made different from `old`.
+    /// Decides anew, and generates for this kind of client what the decision made
+    /// different from `old`.
     pub(super) fn build(
         snapshot: &MeshSnapshot,
         key: OutboundKey,
+        client: ClientKind,
         old: Option<&Self>,
         work: &mut Work,
     ) -> Self {
         work.compiled += 1;
         let ir = policy::outbound(snapshot, &key);
         let outbound = reuse(ir.outbound, old.map(|old| &old.outbound[..]), |service| {
-            let resources: Vec<_> = generate::outbound_service(service).into_iter().map(Arc::new).collect();
+            let resources: Vec<_> =
+                generate::outbound_for(client, service).into_iter().map(Arc::new).collect();
             work.generated += resources.len() as u64;
             resources
         });
@@ -41,8 +45,9 @@ impl Part {
             false => (ir.upstreams, ir.endpoints),
         };
         let upstreams = reuse(upstreams, old.map(|old| &old.upstreams[..]), |upstream| {
-            work.generated += 1;
-            Arc::new(generate::upstream(upstream))
+            let resource = generate::upstream_for(client, upstream).map(Arc::new);
+            work.generated += u64::from(resource.is_some());
+            resource
         });
         let endpoints = reuse(endpoints, old.map(|old| &old.endpoints[..]), |endpoints| {
             work.generated += 1;
@@ -54,7 +59,7 @@ impl Part {
     /// All resources of this part.
     pub(super) fn resources(&self) -> impl Iterator<Item = &Arc<Resource>> {
         let outbound = self.outbound.iter().flat_map(|(_, resources)| resources);
-        let upstreams = self.upstreams.iter().map(|(_, resource)| resource);
+        let upstreams = self.upstreams.iter().filter_map(|(_, resource)| resource.as_ref());
         outbound.chain(upstreams).chain(self.endpoints.iter().map(|(_, resource)| resource))
     }
 }

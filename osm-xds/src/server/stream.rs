@@ -23,6 +23,7 @@ use super::authenticate::{AuthenticationError, Evidence, ProxyAuthenticator, exp
 use super::dialect::{Protocol, is_synced};
 use super::registry::{About, Entry, Live, Registration, Registry, Sent};
 use super::{ServerOptions, account};
+use crate::client::ClientKind;
 use crate::metrics::Metrics;
 use crate::resource::{ResourceKey, Version};
 use crate::session::{Nack, Response, SessionOptions};
@@ -161,10 +162,13 @@ impl<R: Send + Sync + 'static> Opening<R> {
         let nobody = Node::default();
         let node = P::node(&request).unwrap_or(&nobody);
         let proxy = self.authenticate(node).await?;
-        let views = self.shared.views.subscribe(&proxy).map_err(|refusal| match refusal.kind {
-            RefusalKind::Denied => Status::permission_denied(refusal.reason),
-            RefusalKind::Unavailable => Status::unavailable(refusal.reason),
-        })?;
+        let views =
+            self.shared.views.subscribe_client(&proxy, ClientKind::of(node)).map_err(
+                |refusal| match refusal.kind {
+                    RefusalKind::Denied => Status::permission_denied(refusal.reason),
+                    RefusalKind::Unavailable => Status::unavailable(refusal.reason),
+                },
+            )?;
         let mut open = self.begin::<P>(proxy, node, views);
         open.on_request(request)?;
         open.on_view();

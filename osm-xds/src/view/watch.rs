@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::View;
+use crate::client::ClientKind;
 
 /// Where the server gets views from.
 ///
@@ -39,11 +40,30 @@ pub trait ViewSource: Send + Sync + 'static {
     /// # Errors
     /// When this proxy gets nothing here; the stream is refused with the reason.
     fn subscribe(&self, proxy: &ProxyId) -> Result<ViewWatch, Refusal>;
+
+    /// As [`subscribe`](Self::subscribe), for a client of any kind. Without an
+    /// implementation of its own a source serves Envoys only: what is written for
+    /// them means nothing to others.
+    ///
+    /// # Errors
+    /// As `subscribe`, and when the source has nothing for this kind of client.
+    fn subscribe_client(&self, proxy: &ProxyId, client: ClientKind) -> Result<ViewWatch, Refusal> {
+        match client {
+            ClientKind::Envoy => self.subscribe(proxy),
+            ClientKind::Grpc => {
+                Err(Refusal::denied("this control plane serves Envoys only, not gRPC clients"))
+            }
+        }
+    }
 }
 
 impl<S: ViewSource + ?Sized> ViewSource for Arc<S> {
     fn subscribe(&self, proxy: &ProxyId) -> Result<ViewWatch, Refusal> {
         (**self).subscribe(proxy)
+    }
+
+    fn subscribe_client(&self, proxy: &ProxyId, client: ClientKind) -> Result<ViewWatch, Refusal> {
+        (**self).subscribe_client(proxy, client)
     }
 }
 
