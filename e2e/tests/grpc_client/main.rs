@@ -1,9 +1,11 @@
 //! gRPC's own xDS client against our control plane: it finds services by name,
 //! balances over their endpoints, follows splits and policy, and accepts only
-//! servers of the right identity, without a sidecar.
+//! servers of the right identity, without a sidecar of its own. The server may
+//! have one.
 
 mod mesh;
 mod peer;
+mod sidecar;
 
 use mesh::Mesh;
 use peer::{Answers, Caller, Server};
@@ -73,4 +75,18 @@ async fn a_grpc_client_that_policy_does_not_name_finds_no_service() {
     assert!(seen.answers.is_empty(), "{seen:?}");
     mesh.let_in("stock", &["buyer", "thief"]);
     thief.until(TARGET, |seen| *seen == Answers::of(&[("one", 20)]));
+}
+
+#[test]
+#[ignore = "needs root, Envoy and gRPC for Python: run by `cargo xtask test`"]
+fn grpcs_own_client_reaches_a_server_behind_its_sidecar() {
+    sidecar::in_own_network(|| async {
+        let port = peer::free_port(&["127.0.0.1"]);
+        let mesh = Mesh::start(port, &[("stock", STOCK[0])]).await;
+        sidecar::intercept(STOCK[0], port);
+        let _application = Server::plaintext("behind", "127.0.0.1", port);
+        let _sidecar = sidecar::Envoy::start(&mesh.sidecar("stock", STOCK[0]).await);
+        let mut buyer = Caller::start(&mesh.client("buyer").await);
+        buyer.until(TARGET, |seen| *seen == Answers::of(&[("behind", 20)]));
+    });
 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use osm_core::model::{
 use osm_core::name::{QualifiedName, ServiceName};
 use osm_core::snapshot::MeshOptions;
 use osm_core::source::{MemorySource, MemoryWriter};
+use osm_xds::bootstrap::{Admin, Bootstrap, ControlPlane, Credentials, certificate_file, trust_file};
 use osm_xds::metrics::Metrics;
 use osm_xds::push::Publisher;
 use osm_xds::server::{CertificateAuthenticator, Server, ServerOptions, TlsHandle};
@@ -32,6 +33,8 @@ use crate::peer::Files;
 
 /// The port that clients dial.
 const PORT: u16 = 9000;
+/// The name of the control plane.
+const CONTROL_PLANE: &str = "osm-controller.shop";
 /// How long a certificate may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -56,7 +59,8 @@ impl Mesh {
         let (catalog, feeding) = Catalog::new(options.clone());
         let (publisher, pushing) = Publisher::new(Arc::new(catalog), Arc::new(certificates.clone()));
         let tls = TlsHandle::new();
-        let me = Subject::control_plane(["127.0.0.1".parse().expect("a name")]);
+        let names = ["127.0.0.1", CONTROL_PLANE].map(|name| name.parse().expect("a name"));
+        let me = Subject::control_plane(names);
         let certified = tls.clone().keep_current(Arc::new(certificates.clone()), me);
         let authenticator = Arc::new(CertificateAuthenticator::new(options.trust_domain.clone()));
         let server =
@@ -116,12 +120,43 @@ impl Mesh {
         self.files(account, &Subject::Workload(principal)).await
     }
 
+    /// The bootstrap of a sidecar beside a pod of a service at this address.
+    pub(crate) async fn sidecar(&self, service: &str, address: &str) -> PathBuf {
+        let uuid = pod_name(service, address);
+        let pem = self.proxy(&uuid, service).await;
+        let text = |path: &Path| std::fs::read_to_string(path).expect("it was written");
+        let write = |name: &str, value: serde_json::Value| {
+            let path = self.folder.path().join(format!("{uuid}.{name}.json"));
+            std::fs::write(&path, value.to_string()).expect("it can be written");
+            path
+        };
+        let bootstrap = Bootstrap {
+            proxy: uuid.parse().expect("a UUID"),
+            cluster: "stock.shop".to_owned(),
+            control_plane: ControlPlane {
+                host: self.address.ip().to_string(),
+                port: self.address.port(),
+                server_name: CONTROL_PLANE.to_owned(),
+            },
+            credentials: Credentials {
+                certificate: write("certificate", certificate_file(&text(&pem.chain), &text(&pem.key))),
+                trust: write("trust", trust_file(&text(&pem.roots))),
+            },
+            admin: Admin::Socket(self.folder.path().join(format!("{uuid}.sock"))),
+        };
+        write("bootstrap", bootstrap.to_json())
+    }
+
+    async fn proxy(&self, uuid: &str, account: &str) -> Files {
+        let proxy = ProxyId::new(uuid.parse().expect("a UUID"), identity(account));
+        let subject = Subject::Proxy { trust_domain: self.options.trust_domain.clone(), proxy };
+        self.files(&format!("{uuid}-proxy"), &subject).await
+    }
+
     /// The bootstrap of a gRPC client of this account.
     pub(crate) async fn client(&self, account: &str) -> PathBuf {
         let workload = self.workload(account).await;
-        let proxy = ProxyId::new(account.parse().expect("a UUID"), identity(account));
-        let subject = Subject::Proxy { trust_domain: self.options.trust_domain.clone(), proxy };
-        let proxy = self.files(&format!("{account}-proxy"), &subject).await;
+        let proxy = self.proxy(account, account).await;
         let files = |files: &Files| {
             json!({
                 "certificate_file": files.chain, "private_key_file": files.key, "ca_certificate_file": files.roots,
@@ -191,13 +226,17 @@ fn objects(options: &MeshOptions, target: NonZeroU16, pods: &[(&str, &str)]) -> 
 }
 
 fn pod(app: &str, address: &str) -> Workload {
-    let pod_name = format!("{app}-{}", address.replace('.', "-"));
+    let pod_name = pod_name(app, address);
     let mut pod = Workload::new(name(&pod_name), app.parse().expect("a name"));
     pod.labels.insert("app".into(), app.into());
     pod.addresses.push(address.parse().expect("an address"));
     pod.proxy = Some(pod_name.parse().expect("a UUID"));
     pod.ready = true;
     pod
+}
+
+fn pod_name(app: &str, address: &str) -> String {
+    format!("{app}-{}", address.replace('.', "-"))
 }
 
 fn name(object: &str) -> QualifiedName {

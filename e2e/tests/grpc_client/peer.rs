@@ -82,6 +82,13 @@ impl Server {
         command.arg("--roots").arg(&files.roots);
         Self { _process: Process::start(&mut command) }
     }
+
+    /// One that speaks plaintext, as an application beside a sidecar does.
+    pub(crate) fn plaintext(name: &str, address: &str, port: u16) -> Self {
+        let mut command = python();
+        command.args(["serve", "--name", name, "--address", &format!("{address}:{port}")]);
+        Self { _process: Process::start(&mut command) }
+    }
 }
 
 impl Caller {
