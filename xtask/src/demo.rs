@@ -3,7 +3,7 @@
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use crate::workspace::step;
 use crate::{artifacts, envoy, packages};
@@ -12,14 +12,14 @@ use crate::{artifacts, envoy, packages};
 /// `osm local demo`: signals and the exit code are that program's own.
 ///
 /// # Errors
-/// When this is not root, something is missing that can't be brought, or the build fails.
+/// When something is missing that can't be brought, or the build fails.
 pub fn run(root: &Path, arguments: &[String]) -> Result<()> {
     // Said before the build, not after minutes of it.
-    if !packages::is_root()? {
-        bail!("the demo makes network namespaces and interception rules: run it as root");
-    }
     packages::ensure(packages::COMPILER)?;
     packages::ensure(packages::LOCAL_MESH)?;
+    if !packages::is_root()? {
+        packages::ensure(packages::ORDINARY_USER)?;
+    }
     let envoy = envoy::ensure()?;
     let programs = step("building osm and the bookstore (the first time takes minutes)", || {
         artifacts::build(root, &["--package", "osm-bin", "--package", "bookstore", "--bins"])

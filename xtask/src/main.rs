@@ -21,7 +21,7 @@ enum Verb {
     Check,
     /// Everything that `check` does, then the tests that need Envoy or root, with what they need brought
     Test,
-    /// The bookstore on this machine, with real Envoys (needs root)
+    /// The bookstore on this machine, with real Envoys
     Demo {
         /// Passed to `osm local demo`, for example `--once`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

@@ -33,6 +33,9 @@ pub const LOCAL_MESH: &[Need] = &[
     Need { probe: Probe::Program("mount"), package: "mount" },
 ];
 
+/// For a mesh that an ordinary user runs, besides: what lends them user numbers.
+pub const ORDINARY_USER: &[Need] = &[Need { probe: Probe::Program("newuidmap"), package: "uidmap" }];
+
 /// For compiling: a linker, and a C compiler for the cryptography.
 pub const COMPILER: &[Need] = &[
     Need { probe: Probe::Program("cc"), package: "gcc" },

@@ -27,6 +27,7 @@ enum Needs {
 pub fn run(root: &Path) -> Result<()> {
     check::run(root)?;
     packages::ensure(packages::LOCAL_MESH)?;
+    packages::ensure(packages::ORDINARY_USER)?;
     let envoy = envoy::ensure()?;
     let grpc = grpc::ensure(root)?;
     let targets = ignored_targets(&Tree::load(root)?);

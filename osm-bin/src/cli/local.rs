@@ -149,7 +149,7 @@ impl LocalArgs {
         }
         let running = running(&self.state).await;
         if running.is_empty() {
-            bail!("no mesh runs on this machine; start one with `osm local up -f FOLDER`");
+            bail!("no mesh of yours runs on this machine; start one with `osm local up -f FOLDER`");
         }
         bail!(
             "no mesh named {:?} runs on this machine; use --name with one that does: {}",

@@ -2,8 +2,10 @@
 
 mod bad_edits;
 mod mesh;
+mod ordinary_user;
 mod restart;
 mod traffic;
+mod user;
 
 use std::time::Duration;
 

@@ -1,6 +1,7 @@
 //! A mesh for a test: started, looked at, and gone with the test.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,21 +11,30 @@ use osm_bin::local::api::{FetchRequest, Happening};
 use osm_bin::local::client::Client;
 
 use crate::LIMIT;
+use crate::user::OrdinaryUser;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_osm");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_osm");
 
 /// A folder with manifests, and one for the state of a mesh.
-pub(crate) struct TestFolder {
+pub(crate) struct TestFolder<'a> {
     folder: tempfile::TempDir,
+    /// Whose mesh it is, if not root's.
+    user: Option<&'a OrdinaryUser>,
 }
 
-impl TestFolder {
+impl<'a> TestFolder<'a> {
     pub(crate) fn new(files: &[(&str, &str)]) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        let open = std::fs::Permissions::from_mode(0o755);
+        let folder = tempfile::Builder::new().permissions(open).tempdir().expect("a folder");
         std::fs::create_dir(folder.path().join("manifests")).expect("a folder");
-        let this = Self { folder };
+        let this = Self { folder, user: None };
         files.iter().for_each(|(name, text)| this.write(name, text));
         this
+    }
+
+    /// One for a mesh that an ordinary user runs, with its state where theirs is.
+    pub(crate) fn of(user: &'a OrdinaryUser, files: &[(&str, &str)]) -> Self {
+        Self { user: Some(user), ..Self::new(files) }
     }
 
     pub(crate) fn write(&self, name: &str, text: &str) {
@@ -40,13 +50,26 @@ impl TestFolder {
     }
 
     fn state(&self) -> PathBuf {
-        self.folder.path().join("state")
+        match self.user {
+            Some(user) => user.home.join(".local/state/osm/local"),
+            None => self.folder.path().join("state"),
+        }
+    }
+
+    /// `osm local`, for this folder's mesh.
+    fn osm(&self) -> Command {
+        if let Some(user) = self.user {
+            return user.osm();
+        }
+        let mut command = Command::new(PROGRAM);
+        command.args(["local", "--state"]).arg(self.state());
+        command
     }
 }
 
 /// A mesh, and the command that runs it.
 pub(crate) struct Mesh<'a> {
-    folder: &'a TestFolder,
+    folder: &'a TestFolder<'a>,
     pub(crate) client: Client,
     command: Option<Child>,
     seen: AtomicU64,
@@ -54,13 +77,13 @@ pub(crate) struct Mesh<'a> {
 
 impl<'a> Mesh<'a> {
     /// A mesh that does not run.
-    pub(crate) fn prepare(folder: &'a TestFolder) -> Self {
+    pub(crate) fn prepare(folder: &'a TestFolder<'a>) -> Self {
         let client = Client::new(folder.state().join("osm/control.sock"));
         Self { folder, client, command: None, seen: AtomicU64::new(0) }
     }
 
     /// A mesh that is up.
-    pub(crate) async fn up(folder: &'a TestFolder) -> Self {
+    pub(crate) async fn up(folder: &'a TestFolder<'a>) -> Self {
         let mut mesh = Self::prepare(folder);
         let applications = Path::new(PROGRAM).parent().expect("a folder").join("bookstore-app");
         assert!(
@@ -79,8 +102,8 @@ impl<'a> Mesh<'a> {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(PROGRAM);
-        command.args(["local", "--state"]).arg(self.folder.state()).args(arguments);
+        let mut command = self.folder.osm();
+        command.args(arguments);
         command
     }
 

@@ -66,7 +66,7 @@ async fn hold(mesh: &Mesh<'_>, table: &str) {
     }
 }
 
-async fn up<'a>(folder: &'a TestFolder) -> Mesh<'a> {
+async fn up<'a>(folder: &'a TestFolder<'a>) -> Mesh<'a> {
     let mesh = Mesh::up(folder).await;
     mesh.until("all pods are ready and all proxies in sync", async || {
         let status = mesh.client.status().await.expect("a status");

@@ -64,7 +64,7 @@ impl UpArgs {
         let manifests = manifests.context("-f")?;
         let state = std::path::absolute(state).context("--state")?;
         for path in manifests.iter().chain([&envoy, &own, &state]) {
-            // A folder that is made yet has no other name than this one.
+            // A folder that is not there yet has no other name.
             let hidden = path.canonicalize().as_ref().unwrap_or(path).starts_with("/run");
             ensure!(
                 !hidden,
