@@ -44,11 +44,13 @@ pub async fn demo(args: &DemoArgs, name: &str, state: &Path) -> Result<bool> {
         if watched { Box::new(Screen::new()) } else { Box::new(JsonLines::new(std::io::stdout())) };
     let mut interrupted = signal(SignalKind::interrupt()).context("waiting for Ctrl-C")?;
     let mut terminated = signal(SignalKind::terminate()).context("waiting for SIGTERM")?;
+    let mut left = signal(SignalKind::hangup()).context("waiting for SIGHUP")?;
     let mut mesh = Mesh::prepare(args, name, state, folder.path())?;
     let walked = tokio::select! {
         walked = walk(&mut mesh, &folder, reporter.as_mut(), watched) => walked,
         _ = interrupted.recv() => Err(anyhow::anyhow!("interrupted")),
         _ = terminated.recv() => Err(anyhow::anyhow!("terminated")),
+        _ = left.recv() => Err(anyhow::anyhow!("the terminal was closed")),
     };
     let stopped = mesh.stop().await;
     if watched && matches!(&walked, Err(error) if error.to_string() == "interrupted") {
