@@ -74,7 +74,7 @@ pub struct MeshSnapshot {
     pub(crate) namespaces: SharedMap<NamespaceName, ()>,
     pub(crate) services: SharedMap<ServiceName, Arc<LinkedService>>,
     pub(crate) workloads: SharedMap<QualifiedName, Arc<Workload>>,
-    pub(crate) proxies: HashTrieMapSync<ProxyUuid, QualifiedName>,
+    pub(crate) proxies: HashTrieMapSync<ProxyUuid, Arc<[QualifiedName]>>,
     pub(crate) memberships: SharedMap<QualifiedName, Arc<BTreeSet<ServiceName>>>,
     pub(crate) served_by: SharedMap<ServiceIdentity, Arc<BTreeSet<ServiceName>>>,
     pub(crate) targets_to: SharedMap<ServiceIdentity, Arc<Vec<Arc<LinkedTarget>>>>,
@@ -212,10 +212,16 @@ impl MeshSnapshot {
         self.workloads.values()
     }
 
-    /// The workload beside a proxy.
+    /// The workload beside a proxy; where several say so, the first by name.
     #[must_use]
     pub fn workload_of(&self, proxy: &ProxyUuid) -> Option<&Arc<Workload>> {
-        self.workloads.get(self.proxies.get(proxy)?)
+        self.workloads_of(proxy).next()
+    }
+
+    /// All workloads that say that they are beside a proxy, by name. Only one of them can be right.
+    pub fn workloads_of(&self, proxy: &ProxyUuid) -> impl Iterator<Item = &Arc<Workload>> {
+        let names = self.proxies.get(proxy).map(|names| &names[..]).unwrap_or_default();
+        names.iter().filter_map(|name| self.workloads.get(name))
     }
 
     /// The services that a workload belongs to.

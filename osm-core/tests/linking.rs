@@ -590,3 +590,22 @@ fn a_proxy_that_two_pods_claim_goes_to_the_next_when_the_first_leaves_the_mesh()
     assert_eq!(snapshot.workload_of(&proxy).expect("a pod").name, second.name);
     assert_eq!(codes(&snapshot), Vec::<String>::new());
 }
+
+#[test]
+fn a_pod_that_copies_the_name_of_a_proxy_takes_nothing_from_it() {
+    let store = pod("server", "server", 3);
+    let proxy = ProxyId::new(store.proxy.clone().expect("a proxy"), store.identity());
+    let server: MeshObject = service("server", "server", 1, &[(80, number(8080), "http")]).into();
+    let alone = mesh([server.clone(), store.clone().into()]);
+    let before = policy::classify(&alone, &proxy).expect("it is known");
+    assert_eq!(before.serves.len(), 1);
+    // By name it is before the one that it copies.
+    let mut copy = pod("a-copy", "thief", 4);
+    copy.proxy = store.proxy.clone();
+    for identity in ["thief", "server"] {
+        copy.service_account = identity.parse().expect("a name");
+        let snapshot = mesh([server.clone(), store.clone().into(), copy.clone().into()]);
+        assert_eq!(policy::classify(&snapshot, &proxy).as_ref(), Ok(&before), "copied by {identity}");
+        assert_eq!(codes(&snapshot), ["duplicate-proxy metadata.labels[osm-proxy-uuid]"]);
+    }
+}

@@ -72,6 +72,14 @@ impl Mesh {
         self.builder.apply(event);
         let (snapshot, change) = self.builder.build()?;
         self.engine.on_snapshot(Arc::clone(&snapshot), &change);
+        // Those who were sent away come again.
+        for (number, (proxy, watch)) in self.watches.iter_mut().enumerate() {
+            if watch.has_ended() {
+                let sender = ViewSender::new(None);
+                *watch = sender.watch();
+                self.engine.subscribe(SubscriptionId::new(number as u64), proxy.clone(), sender);
+            }
+        }
         Some(snapshot)
     }
 }

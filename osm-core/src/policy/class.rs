@@ -30,22 +30,31 @@ pub enum Unknown {
 /// Finds the class of a proxy: its identity and the service ports that its
 /// workload serves.
 ///
+/// Where several workloads say that they are beside it, those of its identity
+/// count, together: whoever copies a proxy's name takes nothing away from it, and
+/// gives it no more than its own workload could have said.
+///
 /// # Errors
-/// When there is no workload beside it, or one of another identity.
+/// When there is no workload beside it, or none of its identity.
 pub fn classify(snapshot: &MeshSnapshot, proxy: &ProxyId) -> Result<ProxyClass, Unknown> {
-    let workload =
-        snapshot.workload_of(&proxy.uuid).ok_or_else(|| Unknown::NoWorkload { proxy: proxy.clone() })?;
-    let actual = workload.identity();
-    if actual != proxy.identity {
-        return Err(Unknown::OtherIdentity { proxy: proxy.clone(), actual });
+    let beside = || snapshot.workloads_of(&proxy.uuid);
+    let Some(first) = beside().next() else {
+        return Err(Unknown::NoWorkload { proxy: proxy.clone() });
+    };
+    let mut own = beside().filter(|workload| workload.identity() == proxy.identity).peekable();
+    if own.peek().is_none() {
+        return Err(Unknown::OtherIdentity { proxy: proxy.clone(), actual: first.identity() });
     }
     let mut serves = BTreeMap::new();
-    for service in snapshot.services_of(&workload.name) {
-        for (port, target) in service.members.get(&workload.name).into_iter().flatten() {
-            if service.ports.contains_key(port) {
-                serves.insert(ServicePortName::new(service.name.clone(), *port), *target);
+    for workload in own {
+        for service in snapshot.services_of(&workload.name) {
+            for (port, target) in service.members.get(&workload.name).into_iter().flatten() {
+                if service.ports.contains_key(port) {
+                    serves.entry(ServicePortName::new(service.name.clone(), *port)).or_insert(*target);
+                }
             }
         }
     }
-    Ok(ProxyClass { trust_domain: snapshot.options().trust_domain.clone(), identity: actual, serves })
+    let trust_domain = snapshot.options().trust_domain.clone();
+    Ok(ProxyClass { trust_domain, identity: proxy.identity.clone(), serves })
 }

@@ -11,7 +11,7 @@ use super::update::{
 };
 use super::{LinkedSplit, MeshOptions, MeshSnapshot, link_service, link_split, link_target};
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::identity::ServiceIdentity;
+use crate::identity::{ProxyUuid, ServiceIdentity};
 use crate::model::{MeshConfig, Workload};
 use crate::name::{Kind, NamespaceName, ObjectRef, QualifiedName, ServiceName};
 use crate::source::SourceEvent;
@@ -210,9 +210,7 @@ impl SnapshotBuilder {
             let old = next.workloads.get(&name).cloned();
             if let Some(proxy) = old.as_ref().and_then(|old| old.proxy.as_ref()) {
                 change.proxies.insert(proxy.clone());
-                if next.proxies.get(proxy) == Some(&name) {
-                    next.proxies.remove_mut(proxy);
-                }
+                self.note_claims(proxy, next);
             }
             let object = ObjectRef::namespaced(Kind::Pod, &name);
             let new =
@@ -228,8 +226,21 @@ impl SnapshotBuilder {
         }
     }
 
-    /// Notes which workload a proxy stands beside. Where two claim one proxy,
-    /// the first by name has it.
+    /// Notes which workloads say that they are beside a proxy. A proxy proves its
+    /// identity as well, so that a pod of another one takes nothing from it.
+    fn note_claims(&self, proxy: &ProxyUuid, next: &mut MeshSnapshot) {
+        let is_monitored = |name: &&QualifiedName| next.namespaces.contains_key(&name.namespace);
+        let claims = self.facts.workloads_by_proxy.get(proxy).filter(is_monitored);
+        let claims: Arc<[QualifiedName]> = claims.cloned().collect();
+        if claims.is_empty() {
+            next.proxies.remove_mut(proxy);
+        } else {
+            next.proxies.insert_mut(proxy.clone(), claims);
+        }
+    }
+
+    /// Notes which proxy stands beside a workload; gives a finding where another
+    /// workload says so first, by name.
     fn claim_proxy(
         &self,
         workload: &Workload,
@@ -238,14 +249,13 @@ impl SnapshotBuilder {
     ) -> Option<Diagnostic> {
         let proxy = workload.proxy.as_ref()?;
         change.proxies.insert(proxy.clone());
-        let monitored = |name: &&QualifiedName| next.namespaces.contains_key(&name.namespace);
-        let first = self.facts.workloads_by_proxy.get(proxy).find(monitored)?;
-        next.proxies.insert_mut(proxy.clone(), first.clone());
+        self.note_claims(proxy, next);
+        let first = next.proxies.get(proxy)?.first()?;
         if *first == workload.name {
             return None;
         }
         let message =
-            format!("its proxy UUID {proxy} is that of Pod {first}; only that one gets a configuration");
+            format!("its proxy UUID {proxy} is that of Pod {first} as well; each pod needs its own");
         let found = finding_of(Kind::Pod, &workload.name, Severity::Error, "duplicate-proxy", message);
         Some(found.at("metadata.labels[osm-proxy-uuid]").located(workload.meta.location.clone()))
     }

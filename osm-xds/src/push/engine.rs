@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use osm_core::identity::{ProxyId, ProxyUuid, ServiceIdentity};
 use osm_core::name::ServiceName;
-use osm_core::policy;
+use osm_core::policy::{self, Unknown};
 use osm_core::snapshot::{ChangeSet, MeshSnapshot};
 
 use super::class::{ClassId, ClassKey, ClassState};
@@ -159,7 +159,7 @@ impl Engine {
     ) {
         self.by_uuid.entry(proxy.uuid.clone()).or_default().insert(id);
         self.subscribers.insert(id, Subscriber { proxy, client, sender, class: None });
-        if self.reclassify(id) {
+        if self.reclassify(id) == Ok(true) {
             self.publish(&BTreeSet::new(), [id]);
         }
     }
@@ -199,8 +199,11 @@ impl Engine {
         touched.extend(self.outbound.refresh(&self.snapshot, services, &mut self.work));
         touched.extend(self.grpc.refresh(&self.snapshot, services, &mut self.work));
         for id in self.concerned_subscribers(change) {
-            if self.reclassify(id) {
-                moved.push(id);
+            // One whose pod is somebody else now is told so when it comes again.
+            match self.reclassify(id) {
+                Ok(true) => moved.push(id),
+                Err(Unknown::OtherIdentity { .. }) => self.unsubscribe(id),
+                Ok(false) | Err(Unknown::NoWorkload { .. }) => {} // Its pod is ending: it keeps what it has.
             }
         }
         for id in self.concerned_classes(change) {
@@ -291,10 +294,9 @@ impl Engine {
 
     /// Puts a subscriber into the class that it belongs to now. Says whether
     /// that is another one than before, so that it is to be sent a view of it.
-    fn reclassify(&mut self, id: SubscriptionId) -> bool {
-        let Some(subscriber) = self.subscribers.get(&id) else { return false };
-        // One whose workload went away keeps what it has: the pod is ending.
-        let Ok(class) = policy::classify(&self.snapshot, &subscriber.proxy) else { return false };
+    fn reclassify(&mut self, id: SubscriptionId) -> Result<bool, Unknown> {
+        let Some(subscriber) = self.subscribers.get(&id) else { return Ok(false) };
+        let class = policy::classify(&self.snapshot, &subscriber.proxy)?;
         let class = ClassKey::new(class, subscriber.client);
         let before = subscriber.class;
         let class_id = match self.class_ids.get(&class) {
@@ -302,7 +304,7 @@ impl Engine {
             None => self.open_class(class),
         };
         if before == Some(class_id) {
-            return false;
+            return Ok(false);
         }
         if let Some(state) = self.classes.get_mut(&class_id) {
             state.subscribers.insert(id);
@@ -313,7 +315,7 @@ impl Engine {
         if let Some(before) = before {
             self.leave_class(before, id);
         }
-        true
+        Ok(true)
     }
 
     fn open_class(&mut self, key: ClassKey) -> ClassId {

@@ -217,6 +217,12 @@ impl ViewWatch {
         followers.push(follower);
     }
 
+    /// Whether there will never be another view.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.views.has_changed().is_err()
+    }
+
     /// Waits for a view that was not seen yet. Safe to cancel.
     ///
     /// # Errors
@@ -250,7 +256,9 @@ mod tests {
         sender.send(Arc::new(View::new(2, [])));
         watch.changed().await.expect("a view was sent");
         assert_eq!(watch.latest().map(|view| view.version()), Some(2));
+        assert!(!watch.has_ended());
         drop(sender);
+        assert!(watch.has_ended());
         assert_eq!(watch.changed().await, Err(ViewEnded));
     }
 

@@ -15,7 +15,7 @@ use osm_xds::view::{View, ViewSender};
 use proptest::prelude::*;
 
 use crate::cost::fleet;
-use crate::{contents, empty, from_scratch, subscribe_all};
+use crate::{contents, empty, from_scratch, subscribe_all, subscribe_anew};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
@@ -26,15 +26,17 @@ proptest! {
         let (mut builder, first) = empty();
         let mut engine = Engine::new(first);
         engine.on_trust("a root");
-        let watches = subscribe_all(&mut engine);
+        let mut watches = subscribe_all(&mut engine);
         for (index, event) in events.into_iter().enumerate() {
             builder.apply(event);
             if index % every == 0 && let Some((snapshot, change)) = builder.build() {
                 engine.on_snapshot(snapshot, &change);
+                subscribe_anew(&mut engine, &mut watches);
             }
         }
         if let Some((snapshot, change)) = builder.build() {
             engine.on_snapshot(snapshot, &change);
+            subscribe_anew(&mut engine, &mut watches);
         }
         for (proxy, (id, watch)) in proxies().into_iter().zip(&watches) {
             let Ok(compiled) = policy::compile(engine.snapshot(), &proxy) else { continue };
@@ -75,11 +77,12 @@ proptest! {
         let (events, _) = play(&history);
         let (mut builder, first) = empty();
         let mut engine = Engine::new(first);
-        let watches = subscribe_all(&mut engine);
+        let mut watches = subscribe_all(&mut engine);
         for event in events {
             builder.apply(event);
             let Some((snapshot, change)) = builder.build() else { continue };
             engine.on_snapshot(Arc::clone(&snapshot), &change);
+            subscribe_anew(&mut engine, &mut watches);
             for (proxy, (_, watch)) in proxies().into_iter().zip(&watches) {
                 // A proxy whose workload is gone keeps its last view.
                 let Some(expected) = wholly_of(&snapshot, &proxy) else { continue };

@@ -39,6 +39,17 @@ pub(crate) fn subscribe_all(engine: &mut Engine) -> Vec<(SubscriptionId, ViewWat
     watches
 }
 
+/// Subscribes those anew whose subscription was ended, as if they had connected again.
+pub(crate) fn subscribe_anew(engine: &mut Engine, watches: &mut [(SubscriptionId, ViewWatch)]) {
+    for (proxy, (id, watch)) in proxies().into_iter().zip(watches) {
+        if watch.has_ended() {
+            let sender = ViewSender::new(None);
+            *watch = sender.watch();
+            engine.subscribe(*id, proxy, sender);
+        }
+    }
+}
+
 /// What a view shows.
 pub(crate) fn contents(view: &View) -> BTreeMap<ResourceKey, Resource> {
     let all = ResourceKind::ALL.into_iter().flat_map(|kind| view.iter(kind));

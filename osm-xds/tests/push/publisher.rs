@@ -12,6 +12,7 @@ use osm_certs::provider::{CertificateProvider, CertificateWatch, TrustWatch, Wat
 use osm_certs::subject::Subject;
 use osm_core::catalog::{Catalog, CatalogDriver, MeshCatalog, SnapshotWatch};
 use osm_core::identity::ProxyId;
+use osm_core::model::MeshObject;
 use osm_core::snapshot::{MeshOptions, MeshSnapshot};
 use osm_core::source::SourceEvent;
 use osm_core::testing::Fleet;
@@ -259,6 +260,30 @@ async fn a_proxy_of_another_identity_is_refused_and_an_unknown_one_waits() {
     let larger = Fleet { clients: 21, ..fleet };
     catalog.take_in(larger.objects().into_iter().map(SourceEvent::apply));
     view_with(&mut watch, |view| view.iter(ResourceKind::Cluster).count() > 0).await;
+}
+
+#[tokio::test]
+async fn the_views_of_a_proxy_end_when_its_pod_becomes_somebody_else() {
+    let Running { fleet, mut catalog, publisher, .. } = run(Arc::new(Given::default()));
+    let [turned, other] = [0, 1].map(|client| fleet.client_proxy(client));
+    let mut watch = publisher.subscribe(&turned).expect("it may");
+    let mut bystander = publisher.subscribe(&other).expect("it may");
+    for watch in [&mut watch, &mut bystander] {
+        view_with(watch, |_| true).await;
+    }
+    let is_beside = |object: &MeshObject| match object {
+        MeshObject::Workload(workload) if workload.proxy.as_ref() == Some(&turned.uuid) => {
+            Some(workload.clone())
+        }
+        _ => None,
+    };
+    let mut pod = fleet.objects().iter().find_map(is_beside).expect("its pod");
+    pod.service_account = "c1".parse().expect("valid");
+    catalog.take_in([SourceEvent::apply(pod)]);
+    soon("the end of its views", async { while watch.changed().await.is_ok() {} }).await;
+    let refusal = publisher.subscribe(&turned).expect_err("that is not its account any more");
+    assert!(refusal.kind == RefusalKind::Denied && refusal.reason.contains("fleet/c1"), "{refusal}");
+    assert!(!bystander.has_ended());
 }
 
 #[tokio::test(start_paused = true)]

@@ -16,7 +16,7 @@ use osm_xds::testing::{FakeEnvoy, Request, references};
 use osm_xds::view::View;
 use proptest::prelude::*;
 
-use crate::{empty, subscribe_all};
+use crate::{empty, subscribe_all, subscribe_anew};
 
 /// A proxy on a stream.
 struct Proxy {
@@ -77,13 +77,14 @@ proptest! {
         let (events, _) = play(&history);
         let (mut builder, first) = empty();
         let mut engine = Engine::new(first);
-        let watches = subscribe_all(&mut engine);
+        let mut watches = subscribe_all(&mut engine);
         let mut streams: Vec<Proxy> = proxies().iter().map(Proxy::new).collect();
         let half = events.len() / 2;
         for (place, event) in events.into_iter().enumerate() {
             builder.apply(event);
             let Some((snapshot, change)) = builder.build() else { continue };
             engine.on_snapshot(snapshot, &change);
+            subscribe_anew(&mut engine, &mut watches);
             if place == half {
                 engine.on_trust("a root");
                 let identities: Vec<_> = engine.identities().cloned().collect();
