@@ -77,7 +77,7 @@ impl ControllerArgs {
         let mut names = server_names(&mesh);
         names.extend(self.server_names.iter().cloned());
         let mut server = osm_xds::server::ServerOptions::default();
-        server.max_connections = self.max_proxies;
+        server.max_proxies = self.max_proxies;
         ControllerOptions {
             mesh,
             xds_listen: self.xds_listen,

@@ -26,6 +26,14 @@ pub struct Metrics {
     pub(crate) streams_ended: Family<EndLabels, Counter>,
     /// Streams that were refused for want of proof.
     pub(crate) authentication_failures: Family<FailureLabels, Counter>,
+    /// Connections and streams that were refused or ended to protect the others.
+    pub(crate) rejected: Family<FailureLabels, Counter>,
+    /// Streams of proxies that have one from another address as well.
+    pub(crate) elsewhere: Counter,
+    /// Times that a stream was not read because it had asked for too much.
+    pub(crate) throttled: Counter,
+    /// Resources that proxies refuse now, by the object that made them.
+    pub(crate) refused: Family<RefusedLabels, Gauge>,
     /// Discovery requests, acknowledgements included.
     pub(crate) requests: Family<KindLabels, Counter>,
     /// Discovery responses.
@@ -52,6 +60,10 @@ impl Default for Metrics {
             streams: Family::default(),
             streams_ended: Family::default(),
             authentication_failures: Family::default(),
+            rejected: Family::default(),
+            elsewhere: Counter::default(),
+            throttled: Counter::default(),
+            refused: Family::default(),
             requests: Family::default(),
             responses: Family::default(),
             resources: Family::default(),
@@ -103,6 +115,26 @@ impl Metrics {
             "Streams refused because the proxy did not prove who it claims to be, by reason",
             self.authentication_failures.clone(),
         );
+        registry.register(
+            "rejected",
+            "Connections and streams refused or ended to protect the others, by reason",
+            self.rejected.clone(),
+        );
+        registry.register(
+            "streams_elsewhere",
+            "Streams of proxies that had one from another address: a certificate may have been copied",
+            self.elsewhere.clone(),
+        );
+        registry.register(
+            "throttled",
+            "Times that a stream was not read for a while because it had asked for too much",
+            self.throttled.clone(),
+        );
+        registry.register(
+            "refused_resources",
+            "Resources that connected proxies refuse now, once for each proxy, by the object that made them",
+            self.refused.clone(),
+        );
         registry.register("requests", "Discovery requests, with acknowledgements", self.requests.clone());
         registry.register("responses", "Discovery responses", self.responses.clone());
         registry.register("resources", "Resources sent in discovery responses", self.resources.clone());
@@ -133,6 +165,13 @@ fn seconds() -> Histogram {
     ])
 }
 
+/// An object that made resources of a kind.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
+pub(crate) struct RefusedLabels {
+    pub(crate) kind: KindLabel,
+    pub(crate) object: String,
+}
+
 /// A kind of resource, or `other` for one that is not served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct KindLabels {
@@ -152,8 +191,14 @@ impl From<ResourceKind> for KindLabels {
 }
 
 /// The value of [`KindLabels`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct KindLabel(Option<ResourceKind>);
+
+impl From<ResourceKind> for KindLabel {
+    fn from(kind: ResourceKind) -> Self {
+        Self(Some(kind))
+    }
+}
 
 impl EncodeLabelValue for KindLabel {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
@@ -223,7 +268,7 @@ mod tests {
         }
         let metrics = text.lines().filter(|line| line.starts_with("# HELP")).collect::<Vec<_>>();
         assert!(metrics.iter().all(|line| line.starts_with("# HELP osm_xds_")), "{metrics:?}");
-        // The three that count failures have no series before there is one.
-        assert_eq!(metrics.len(), 10, "{metrics:?}");
+        // Those that count failures by reason or object have no series before there is one.
+        assert_eq!(metrics.len(), 12, "{metrics:?}");
     }
 }

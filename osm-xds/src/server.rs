@@ -5,21 +5,35 @@
 //! discovery service. Its [`Registry`] knows how far each has come.
 //!
 //! A stream outlives its client's certificate by at most
-//! [`ServerOptions::certificate_grace`]: then it is ended, and a proxy that has a
+//! [`ServerOptions::certificate_grace`], and the trust in the root of it by at most
+//! [`ServerOptions::distrust_spread`]: then it is ended, and a proxy that has a
 //! renewed certificate connects anew at the cost of a handshake, since nothing
 //! that it has is sent again. So an identity that is no longer renewed loses its
 //! configuration stream without any list of revocations.
+//!
+//! Nobody takes the place of others: strangers have a bounded room of their own,
+//! a proxy has a bounded number of streams, a stream that asks for too much is not
+//! read for a while, and one that takes nothing is ended. Who finds no place is
+//! told so by a gRPC status, and when to try again.
 //!
 //! It is not the place that decides what is sent and when ([`crate::session`]),
 //! nor where certificates come from ([`TlsHandle`]).
 
 mod account;
+mod admission;
 mod authenticate;
 mod connection;
 mod dialect;
+mod farewell;
+mod pace;
+mod peer;
+mod refused;
 mod registry;
+mod shared;
+mod strangers;
 mod stream;
 mod tls;
+mod watch;
 mod wire;
 
 use std::future::Future;
@@ -29,11 +43,11 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use admission::ProxyLimit;
 pub use authenticate::{
     AuthenticationError, CertificateAuthenticator, Evidence, ProxyAuthenticator, async_trait,
 };
@@ -43,7 +57,12 @@ pub use tls::{ProviderEnded, TlsError, TlsHandle, TlsMaterial};
 use crate::metrics::Metrics;
 use crate::session::SessionOptions;
 use crate::view::ViewSource;
-use stream::{LastRefused, Shared};
+use admission::Admission;
+use farewell::Reason;
+use pace::Rate;
+use refused::RefusedResources;
+use shared::Shared;
+use strangers::Strangers;
 
 /// Bounds and time-outs of a server.
 #[derive(Debug, Clone)]
@@ -51,12 +70,34 @@ use stream::{LastRefused, Shared};
 pub struct ServerOptions {
     /// Those of each session.
     pub session: SessionOptions,
-    /// How many connections may be open; more are closed at once.
-    pub max_connections: usize,
-    /// How many streams a connection may have. Envoy needs one.
+    /// How many proxies that have proved who they are may have streams. It can be
+    /// lowered while the server runs: [`Server::proxy_limit`].
+    pub max_proxies: usize,
+    /// How many streams one proxy may have, on all its connections. Envoy needs one,
+    /// and a second one while it connects anew.
+    pub max_streams_per_proxy: usize,
+    /// How many proxies may be on their way to their first configuration at once.
+    pub max_starting_streams: usize,
+    /// How many connections may be open on which no proxy has proved itself.
+    pub max_strangers: usize,
+    /// How many of them may be past the handshake without having shown a certificate.
+    pub max_anonymous: usize,
+    /// How long a connection may be open until a proxy has proved itself on it.
+    pub proof_timeout: Duration,
+    /// How many streams a connection may have; one without a client certificate has
+    /// one. Envoy needs one.
     pub max_streams_per_connection: u32,
     /// How large a request may be, in bytes.
     pub max_request_bytes: usize,
+    /// How large one may be on a connection without a client certificate, where
+    /// strangers may ask as well. Enough for the names and versions of about 3,000
+    /// resources that a proxy tells of when it connects anew.
+    pub max_unproved_request_bytes: usize,
+    /// How much a stream may ask for at once: requests that answer nothing, each
+    /// with 32 names that are new or let go of.
+    pub request_burst: u32,
+    /// How much of that it earns again each second.
+    pub requests_per_second: u32,
     /// After how many unsent bytes a stream makes no further response.
     pub send_buffer: usize,
     /// How long a TLS handshake may take.
@@ -65,16 +106,20 @@ pub struct ServerOptions {
     pub first_request_timeout: Duration,
     /// How long the authenticator may take.
     pub authentication_timeout: Duration,
-    /// After what time without a stream a connection is closed; up to twice that
-    /// may pass.
+    /// After what time without a stream a connection is closed.
     pub idle_timeout: Duration,
     /// How long a stream may go on after its client's certificate has expired.
     pub certificate_grace: Duration,
+    /// Over what time streams are ended whose root is trusted no longer: all are
+    /// within it, and not all at once.
+    pub distrust_spread: Duration,
+    /// How long a client may take for what was sent, before its connection is ended.
+    pub stall_timeout: Duration,
     /// How often a silent peer is asked whether it is still there.
     pub keepalive_interval: Duration,
     /// How long it may take to answer.
     pub keepalive_timeout: Duration,
-    /// How long connections have to end after shutdown begins.
+    /// How long connections have to end after they were told to.
     pub drain_timeout: Duration,
 }
 
@@ -82,19 +127,35 @@ impl Default for ServerOptions {
     fn default() -> Self {
         Self {
             session: SessionOptions::default(),
-            max_connections: 20_000,
+            max_proxies: 20_000,
+            max_streams_per_proxy: 4,
+            max_starting_streams: 8192,
+            max_strangers: 8192,
+            max_anonymous: 512,
+            proof_timeout: Duration::from_secs(15),
             max_streams_per_connection: 16,
             max_request_bytes: 4 * 1024 * 1024,
+            max_unproved_request_bytes: 256 * 1024,
+            request_burst: 4000,
+            requests_per_second: 200,
             send_buffer: 64 * 1024,
             handshake_timeout: Duration::from_secs(10),
             first_request_timeout: Duration::from_secs(10),
             authentication_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(30),
             certificate_grace: Duration::from_secs(600),
+            distrust_spread: Duration::from_secs(10),
+            stall_timeout: Duration::from_secs(60),
             keepalive_interval: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(20),
             drain_timeout: Duration::from_secs(5),
         }
+    }
+}
+
+impl ServerOptions {
+    fn rate(&self) -> Rate {
+        Rate { burst: self.request_burst, per_second: self.requests_per_second }
     }
 }
 
@@ -126,13 +187,16 @@ impl Server {
     ) -> Self {
         let shared = Shared {
             session_options: Arc::new(options.session.clone()),
+            strangers: Strangers::new(options.max_strangers),
+            anonymous: Strangers::new(options.max_anonymous),
+            admission: Admission::new(&options),
+            refused: RefusedResources::new(metrics.clone(), watch::now()),
             options,
             views,
             authenticator,
             registry: Registry::new(),
             metrics,
             closing: CancellationToken::new(),
-            refused: Mutex::new(LastRefused::default()),
         };
         Self { shared: Arc::new(shared), tls }
     }
@@ -141,6 +205,12 @@ impl Server {
     #[must_use]
     pub fn registry(&self) -> Arc<Registry> {
         Arc::clone(&self.shared.registry)
+    }
+
+    /// How many proxies may be connected, exchangeable while it serves.
+    #[must_use]
+    pub fn proxy_limit(&self) -> ProxyLimit {
+        self.shared.admission.limit()
     }
 
     /// Serves connections on this listener until `shutdown`, then tells all
@@ -206,17 +276,16 @@ impl Server {
     /// Gives a connection a task, or closes it by dropping it.
     fn begin(&self, connections: &mut JoinSet<()>, socket: TcpStream, address: SocketAddr) {
         let metrics = &self.shared.metrics;
-        if connections.len() >= self.shared.options.max_connections {
-            account::connection_failed(metrics, "too_many");
-            return;
-        }
-        let Some(config) = self.tls.current() else {
+        let Some(trust) = self.tls.current() else {
             account::connection_failed(metrics, "no_certificate");
             tracing::debug!(%address, "connection closed: this server has no certificate yet");
             return;
         };
+        let Some(stranger) = self.shared.strangers.enter(address.ip()) else {
+            return account::rejected(metrics, Reason::TooManyStrangers);
+        };
         let open = account::OpenConnection::new(metrics);
-        let served = connection::serve(Arc::clone(&self.shared), config, socket, address);
+        let served = connection::serve(Arc::clone(&self.shared), trust, socket, address, stranger);
         connections.spawn(async move {
             served.await;
             drop(open);

@@ -2,6 +2,7 @@
 
 use tonic::Code;
 
+use super::farewell::Reason;
 use crate::metrics::{EndLabels, FailureLabels, Metrics};
 use crate::session::{Received, Response};
 
@@ -38,6 +39,13 @@ pub(super) fn unauthenticated(metrics: &Metrics, reason: &'static str) {
 /// Counts a connection that came to nothing.
 pub(super) fn connection_failed(metrics: &Metrics, reason: &'static str) {
     metrics.connection_failures.get_or_create(&FailureLabels { reason }).inc();
+}
+
+/// Counts a connection or stream that was refused or ended to protect the others.
+pub(super) fn rejected(metrics: &Metrics, reason: Reason) {
+    if let Some(reason) = reason.word() {
+        metrics.rejected.get_or_create(&FailureLabels { reason }).inc();
+    }
 }
 
 /// Counts a connection as open until it is dropped.

@@ -23,9 +23,14 @@ use tonic::server::{Grpc, StreamingService};
 use tonic::{Status, Streaming};
 
 use super::dialect::Protocol;
-use super::stream::{Peer, Shared, responses};
+use super::farewell::Reason;
+use super::peer::Peer;
+use super::shared::Shared;
+use super::strangers::Stranger;
+use super::stream::responses;
+use super::tls::Trust;
 use super::wire::DiscoveryCodec;
-use super::{ServerOptions, account};
+use super::{ServerOptions, account, watch};
 use crate::session::{DeltaSession, Response, SotwSession};
 
 const SOTW: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources";
@@ -34,27 +39,39 @@ const DELTA: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/Delt
 /// Serves a connection until it or the server ends.
 pub(super) async fn serve(
     shared: Arc<Shared>,
-    config: Arc<ServerConfig>,
+    trust: Trust,
     socket: TcpStream,
     address: SocketAddr,
+    stranger: Stranger,
 ) {
-    let closing = shared.closing.clone();
+    let begun = watch::now();
     let accepted = tokio::select! {
-        () = closing.cancelled() => return,
-        accepted = handshake(&shared.options, config, socket) => accepted,
+        biased;
+        () = shared.closing.cancelled() => return,
+        () = stranger.displaced() => return account::rejected(&shared.metrics, Reason::StrangerDisplaced),
+        accepted = handshake(&shared.options, trust.config(), socket) => accepted,
     };
-    match accepted {
-        Ok(tls) => {
-            let (_, session) = tls.get_ref();
-            let certificates = session.peer_certificates().map(<[_]>::to_vec).unwrap_or_default();
-            let peer = Arc::new(Peer { address, certificates });
-            talk(shared, tls, peer).await;
-        }
+    let tls = match accepted {
+        Ok(tls) => tls,
         Err((reason, error)) => {
             account::connection_failed(&shared.metrics, reason);
             tracing::debug!(%address, reason, error, "connection fails");
+            return;
+        }
+    };
+    let certificates = tls.get_ref().1.peer_certificates().map(<[_]>::to_vec).unwrap_or_default();
+    let mut places = vec![stranger];
+    if certificates.is_empty() {
+        match shared.anonymous.enter(address.ip()) {
+            Some(place) => places.push(place),
+            None => return account::rejected(&shared.metrics, Reason::TooManyStrangers),
         }
     }
+    let strangers = (Arc::clone(&shared.strangers), places);
+    let idle_timeout = shared.options.idle_timeout;
+    let until = begun + shared.options.proof_timeout;
+    let peer = Arc::new(Peer::new(address, certificates, strangers, until, idle_timeout));
+    talk(shared, tls, peer, trust).await;
 }
 
 async fn handshake(
@@ -69,47 +86,47 @@ async fn handshake(
     }
 }
 
-/// Speaks HTTP/2. On the server's end, and when there was no stream for a while,
-/// the client is told to go away; the connection ends with its last stream.
-async fn talk(shared: Arc<Shared>, tls: TlsStream<TcpStream>, peer: Arc<Peer>) {
-    let closing = shared.closing.clone();
-    let idle_timeout = shared.options.idle_timeout;
-    let settings = http2_settings(&shared.options);
-    // The service has a clone of the peer, and so has every stream.
-    let present = Arc::downgrade(&peer);
-    let service = service_fn(move |request| dispatch(Arc::clone(&shared), Arc::clone(&peer), request));
+/// Speaks HTTP/2. On the server's end, and when there is a reason to end the
+/// connection, the client is told to go away and its streams end with a status;
+/// one that takes neither is cut off.
+async fn talk(shared: Arc<Shared>, tls: TlsStream<TcpStream>, peer: Arc<Peer>, trust: Trust) {
+    let settings = http2_settings(&shared.options, &peer);
+    let (of_service, of_peer) = (Arc::clone(&shared), Arc::clone(&peer));
+    let service = service_fn(move |request| dispatch(Arc::clone(&of_service), Arc::clone(&of_peer), request));
     let mut connection = pin!(settings.serve_connection(TokioIo::new(tls), service));
-    let mut leaving = false;
-    loop {
-        let ended = tokio::select! {
-            ended = connection.as_mut() => Some(ended),
-            () = closing.cancelled(), if !leaving => None,
-            () = tokio::time::sleep(idle_timeout), if !leaving => {
-                if present.strong_count() > 1 {
-                    continue;
-                }
-                None
+    tokio::select! {
+        ended = connection.as_mut() => return log_end(ended),
+        () = shared.closing.cancelled() => {}
+        reason = watch::ends(&shared, &peer, trust) => {
+            // What a stream was refused for is counted already.
+            if !reason.is_of_this_replica() {
+                account::rejected(&shared.metrics, reason);
             }
-        };
-        match ended {
-            None => {
-                leaving = true;
-                connection.as_mut().graceful_shutdown();
-            }
-            Some(Ok(())) => return,
-            Some(Err(error)) => {
-                tracing::debug!(%error, "connection breaks");
+            tracing::debug!(address = %peer.address, ?reason, "connection is ended");
+            if reason == Reason::StrangerDisplaced {
                 return;
             }
         }
     }
+    connection.as_mut().graceful_shutdown();
+    if let Ok(ended) = tokio::time::timeout(shared.options.drain_timeout, connection).await {
+        log_end(ended);
+    }
 }
 
-fn http2_settings(options: &ServerOptions) -> http2::Builder<TokioExecutor> {
+fn log_end(ended: hyper::Result<()>) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, "connection breaks");
+    }
+}
+
+fn http2_settings(options: &ServerOptions, peer: &Peer) -> http2::Builder<TokioExecutor> {
+    // Who has shown nothing has one stream to prove itself on.
+    let streams = if peer.certificates.is_empty() { 1 } else { options.max_streams_per_connection };
     let mut settings = http2::Builder::new(TokioExecutor::new());
     settings
         .timer(TokioTimer::new())
-        .max_concurrent_streams(options.max_streams_per_connection)
+        .max_concurrent_streams(streams)
         .max_send_buf_size(options.send_buffer)
         .initial_stream_window_size(64 * 1024)
         .initial_connection_window_size(128 * 1024)
@@ -137,7 +154,8 @@ async fn start<P: Protocol>(
     request: http::Request<Incoming>,
 ) -> http::Response<tonic::body::Body> {
     let bearer = bearer(request.headers());
-    let limit = shared.options.max_request_bytes;
+    let ServerOptions { max_request_bytes, max_unproved_request_bytes, .. } = shared.options;
+    let limit = if peer.certificates.is_empty() { max_unproved_request_bytes } else { max_request_bytes };
     let mut grpc = Grpc::new(DiscoveryCodec::<P::Request>::new()).max_decoding_message_size(limit);
     grpc.streaming(Method::<P>(shared, peer, bearer, std::marker::PhantomData), request).await
 }

@@ -6,7 +6,6 @@
 //! sent what is newest then. What the proxy may learn about a refusal is the text
 //! of the status.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -15,55 +14,25 @@ use envoy_types::pb::envoy::config::core::v3::node::UserAgentVersionType;
 use futures::{FutureExt, Stream, stream};
 use osm_core::identity::ProxyId;
 use parking_lot::Mutex;
-use rustls_pki_types::CertificateDer;
-use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, Streaming};
 
-use super::authenticate::{AuthenticationError, Evidence, ProxyAuthenticator, expiry};
+use super::account;
+use super::authenticate::{AuthenticationError, Evidence};
 use super::dialect::{Protocol, is_synced};
-use super::registry::{About, Entry, Live, Registration, Registry, Sent};
-use super::{ServerOptions, account};
+use super::farewell::Reason;
+use super::pace::Pace;
+use super::peer::{Peer, Stay};
+use super::refused::Refusing;
+use super::registry::{About, Entry, Live, Registration, Sent};
+use super::shared::Shared;
+use super::watch::{now, until};
 use crate::client::ClientKind;
 use crate::metrics::Metrics;
-use crate::resource::{ResourceKey, Version};
-use crate::session::{Nack, Response, SessionOptions};
-use crate::view::{RefusalKind, ViewSource, ViewWatch};
+use crate::session::Response;
+use crate::view::{Refusal, RefusalKind, ViewWatch};
 
-/// What all streams of a server share.
-pub(super) struct Shared {
-    pub(super) options: ServerOptions,
-    pub(super) session_options: Arc<SessionOptions>,
-    pub(super) views: Arc<dyn ViewSource>,
-    pub(super) authenticator: Arc<dyn ProxyAuthenticator>,
-    pub(super) registry: Arc<Registry>,
-    pub(super) metrics: Metrics,
-    /// Cancelled when the server is to end.
-    pub(super) closing: CancellationToken,
-    /// What was last warned of, so that a thousand proxies that refuse the same
-    /// make one warning.
-    pub(super) refused: Mutex<LastRefused>,
-}
-
-/// The first suspect of the last refusal that was warned of.
-#[derive(Debug, Default)]
-pub(super) struct LastRefused(Option<(ResourceKey, Version)>);
-
-impl LastRefused {
-    fn is_news(&mut self, nack: &Nack) -> bool {
-        let suspect = nack.suspects.first().map(|suspect| (suspect.key.clone(), suspect.version));
-        let is_news = suspect.is_none() || suspect != self.0;
-        self.0 = suspect;
-        is_news
-    }
-}
-
-/// Whose connection a stream is on.
-#[derive(Debug)]
-pub(super) struct Peer {
-    pub(super) address: SocketAddr,
-    /// The verified chain, leaf first.
-    pub(super) certificates: Vec<CertificateDer<'static>>,
-}
+/// So many names cost as much as a request.
+const NAMES_PER_CREDIT: usize = 32;
 
 /// The responses of a stream, made as they are asked for. The last item may be
 /// the status that ends it.
@@ -156,23 +125,37 @@ impl<R: Send + Sync + 'static> Opening<R> {
         let first = tokio::select! {
             biased;
             () = closing.cancelled() => return Err(shutting_down()),
+            reason = self.peer.farewell.said() => return Err(self.farewell(reason)),
             first = first => first.map_err(|_| Status::deadline_exceeded("no discovery request came"))??,
         };
         let Some(request) = first else { return Ok(None) };
         let nobody = Node::default();
         let node = P::node(&request).unwrap_or(&nobody);
         let proxy = self.authenticate(node).await?;
-        let views =
-            self.shared.views.subscribe_client(&proxy, ClientKind::of(node)).map_err(
-                |refusal| match refusal.kind {
-                    RefusalKind::Denied => Status::permission_denied(refusal.reason),
-                    RefusalKind::Unavailable => Status::unavailable(refusal.reason),
-                },
-            )?;
-        let mut open = self.begin::<P>(proxy, node, views);
+        let stay = self.admit(&proxy)?;
+        let views = self.shared.views.subscribe_client(&proxy, ClientKind::of(node)).map_err(unseen)?;
+        let mut open = self.begin::<P>(proxy, node, views, stay);
         open.on_request(request)?;
         open.on_view();
         Ok(Some(open))
+    }
+
+    fn admit(&self, proxy: &ProxyId) -> Result<Stay, Status> {
+        let address = self.peer.address;
+        let stay = self.peer.admit(&self.shared.admission, proxy, now()).map_err(|reason| {
+            account::rejected(&self.shared.metrics, reason);
+            tracing::debug!(%proxy, %address, ?reason, "stream refused");
+            self.farewell(reason)
+        })?;
+        if stay.admitted.is_elsewhere {
+            self.shared.metrics.elsewhere.inc();
+            tracing::debug!(%proxy, %address, "proxy has streams from several addresses");
+        }
+        Ok(stay)
+    }
+
+    fn farewell(&self, reason: Reason) -> Status {
+        reason.status(self.peer.address.port().into())
     }
 
     async fn authenticate(&self, node: &Node) -> Result<ProxyId, Status> {
@@ -211,7 +194,13 @@ impl<R: Send + Sync + 'static> Opening<R> {
         })
     }
 
-    fn begin<P: Protocol<Request = R>>(self, proxy: ProxyId, node: &Node, views: ViewWatch) -> Open<P> {
+    fn begin<P: Protocol<Request = R>>(
+        self,
+        proxy: ProxyId,
+        node: &Node,
+        views: ViewWatch,
+        stay: Stay,
+    ) -> Open<P> {
         let session = P::begin(&proxy, Arc::clone(&self.shared.session_options));
         let connected_since = SystemTime::now();
         let about =
@@ -219,18 +208,17 @@ impl<R: Send + Sync + 'static> Opening<R> {
         let entry = Arc::new(Entry { about, live: Mutex::new(Live { session, sent: Sent::default() }) });
         let registration = self.shared.registry.register(Arc::clone(&entry), &views);
         self.shared.metrics.streams.get_or_create(&P::DIALECT.into()).inc();
-        let expires = self.peer.certificates.first().and_then(expiry).and_then(|end| {
-            let left = end.duration_since(connected_since).unwrap_or_default();
-            tokio::time::Instant::now().checked_add(left + self.shared.options.certificate_grace)
-        });
         Open {
+            pace: Pace::new(self.shared.options.rate(), now()),
+            refusing: self.shared.refused.proxy(),
             shared: self.shared,
             requests: self.requests,
             views,
             entry,
             registration,
             seen: 0,
-            expires,
+            stay,
+            has_view: false,
             behind_since: None,
             seen_gate_timeouts: 0,
         }
@@ -246,8 +234,11 @@ struct Open<P: Protocol> {
     registration: Registration,
     /// The number of the view that was looked at last.
     seen: u64,
-    /// When the proxy has to prove itself anew.
-    expires: Option<tokio::time::Instant>,
+    stay: Stay,
+    pace: Pace,
+    refusing: Refusing,
+    /// Whether there was anything to send yet.
+    has_view: bool,
     /// Since when the proxy lacks something.
     behind_since: Option<Instant>,
     seen_gate_timeouts: u64,
@@ -264,13 +255,14 @@ enum Event<R> {
 impl<P: Protocol> Open<P> {
     /// The next response; `None` when the proxy ended the stream.
     async fn next(&mut self) -> Result<Option<Response>, Status> {
+        self.stay.gives(None);
         loop {
+            // There may always be something to say: then no event is waited for.
             if self.shared.closing.is_cancelled() {
                 return Err(shutting_down());
             }
-            // There may always be something to say: then no event is waited for.
-            if self.expires.is_some_and(|moment| moment <= tokio::time::Instant::now()) {
-                return Err(expired());
+            if let Some(reason) = self.stay.reason() {
+                return Err(self.end(reason));
             }
             // What has come in meanwhile is seen first: the newest view, and one
             // request, so that one who only asks is still answered.
@@ -278,11 +270,14 @@ impl<P: Protocol> Open<P> {
                 changed.map_err(|_| views_ended())?;
                 self.on_view();
             }
-            if let Some(request) = self.requests.message().now_or_never() {
+            if self.may_read()
+                && let Some(request) = self.requests.message().now_or_never()
+            {
                 let Some(request) = request? else { return Ok(None) };
                 self.on_request(request)?;
             }
             if let Some(response) = self.respond() {
+                self.stay.gives(Some(now()));
                 return Ok(Some(response));
             }
             self.report();
@@ -296,28 +291,43 @@ impl<P: Protocol> Open<P> {
     }
 
     async fn event(&mut self) -> Result<Event<P::Request>, Status> {
-        let deadline = self.entry.live.lock().session.deadline().map(tokio::time::Instant::from_std);
+        let may_read = self.may_read();
+        let deadline = self.entry.live.lock().session.deadline();
+        let resumes = self.pace.resumes(self.shared.options.rate());
         tokio::select! {
             biased;
             () = self.shared.closing.cancelled() => Err(shutting_down()),
-            () = until(self.expires) => Err(expired()),
-            request = self.requests.message() => Ok(request?.map_or(Event::Ended, Event::Request)),
+            reason = self.stay.ends() => Err(self.end(reason)),
+            request = self.requests.message(), if may_read => Ok(request?.map_or(Event::Ended, Event::Request)),
             changed = self.views.changed() => changed.map(|()| Event::View).map_err(|_| views_ended()),
-            () = until(deadline) => Ok(Event::Look),
+            () = until(deadline.into_iter().chain(resumes).min()) => Ok(Event::Look),
         }
+    }
+
+    /// Whether the proxy may make more work now.
+    fn may_read(&mut self) -> bool {
+        self.pace.allows(self.shared.options.rate(), now())
+    }
+
+    fn end(&self, reason: Reason) -> Status {
+        if reason == Reason::Displaced {
+            account::rejected(&self.shared.metrics, reason);
+        }
+        reason.status(self.stay.admitted.number())
     }
 
     fn on_request(&mut self, request: P::Request) -> Result<(), Status> {
         let received = self.entry.live.lock().session.on_request(request, now());
         let received = received.map_err(|error| Status::invalid_argument(error.to_string()))?;
         account::received(&self.shared.metrics, &received);
+        // Answers are as many as what was sent: they cost what else they ask for.
+        let is_answer = received.acknowledged.is_some() || received.nack.is_some();
+        self.pace.spend(usize::from(!is_answer) + received.names / NAMES_PER_CREDIT);
+        if self.pace.resumes(self.shared.options.rate()).is_some() {
+            self.shared.metrics.throttled.inc();
+        }
         if let Some(nack) = received.nack {
-            let proxy = &self.entry.about.proxy;
-            if self.shared.refused.lock().is_news(&nack) {
-                tracing::warn!(%proxy, %nack, "proxy refuses resources");
-            } else {
-                tracing::debug!(%proxy, %nack, "proxy refuses resources");
-            }
+            tracing::debug!(proxy = %self.entry.about.proxy, %nack, "proxy refuses a response");
         }
         Ok(())
     }
@@ -327,6 +337,9 @@ impl<P: Protocol> Open<P> {
         self.seen = number;
         if let Some(view) = view {
             self.behind_since.get_or_insert_with(now);
+            if !std::mem::replace(&mut self.has_view, true) {
+                self.stay.admitted.starts(now());
+            }
             self.entry.live.lock().session.on_view(view);
         }
     }
@@ -349,6 +362,10 @@ impl<P: Protocol> Open<P> {
         self.shared.metrics.gate_timeouts.inc_by(gate_timeouts.saturating_sub(self.seen_gate_timeouts));
         self.seen_gate_timeouts = gate_timeouts;
         let now = now();
+        self.refusing.update(&self.entry.about.proxy, &status.refused, now);
+        if synced {
+            self.stay.admitted.started();
+        }
         if synced && let Some(since) = self.behind_since.take() {
             self.shared.metrics.synchronization.observe((now - since).as_secs_f64());
         }
@@ -362,14 +379,10 @@ impl<P: Protocol> Drop for Open<P> {
     }
 }
 
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
-}
-
-async fn until(moment: Option<tokio::time::Instant>) {
-    match moment {
-        Some(moment) => tokio::time::sleep_until(moment).await,
-        None => std::future::pending().await,
+fn unseen(refusal: Refusal) -> Status {
+    match refusal.kind {
+        RefusalKind::Denied => Status::permission_denied(refusal.reason),
+        RefusalKind::Unavailable => Status::unavailable(refusal.reason),
     }
 }
 
@@ -379,10 +392,6 @@ fn shutting_down() -> Status {
 
 fn views_ended() -> Status {
     Status::unavailable("this proxy's configuration is no longer provided here; connect anew")
-}
-
-fn expired() -> Status {
-    Status::unauthenticated("the client certificate has expired; connect anew with the renewed one")
 }
 
 /// The version in a node's user agent.

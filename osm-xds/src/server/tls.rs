@@ -2,22 +2,22 @@
 //!
 //! A [`TlsHandle`] is shared between whoever renews certificates and the accept
 //! loop. What is set holds for every handshake that begins afterwards; open
-//! connections keep what they were made with. Sessions are never resumed, so
-//! that every connection proves its client's certificate against the trust of
-//! that moment.
+//! connections keep what they were made with, and are told when a root is trusted
+//! no longer ([`Trust`]). Sessions are never resumed, so that every connection
+//! proves its client's certificate against the trust of that moment.
 //!
 //! It is not the place to decide who a client is ([`super::authenticate`]).
 
 use std::fmt;
 use std::sync::Arc;
 
-use arc_swap::ArcSwapOption;
 use osm_certs::provider::CertificateProvider;
 use osm_certs::subject::Subject;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use tokio::sync::watch;
 
 /// What the server proves and whom it believes.
@@ -58,10 +58,17 @@ pub enum TlsError {
 #[derive(Debug, Clone, Default)]
 pub struct TlsHandle(Arc<Inner>);
 
+type Current = Option<Arc<Generation>>;
+
 #[derive(Debug, Default)]
-struct Inner {
-    config: ArcSwapOption<ServerConfig>,
-    is_set: watch::Sender<bool>,
+struct Inner(watch::Sender<Current>);
+
+/// The settings made from one set of material.
+#[derive(Debug)]
+struct Generation {
+    config: Arc<ServerConfig>,
+    roots: Box<[CertificateDer<'static>]>,
+    verifier: Arc<dyn ClientCertVerifier>,
 }
 
 /// Nobody renews the server's certificate or its trust any more.
@@ -82,9 +89,8 @@ impl TlsHandle {
     /// # Errors
     /// When the material does not serve; then what was set before still holds.
     pub fn set(&self, material: TlsMaterial) -> Result<(), TlsError> {
-        let config = server_config(material)?;
-        self.0.config.store(Some(Arc::new(config)));
-        self.0.is_set.send_replace(true);
+        let generation = generation(material)?;
+        self.0.0.send_replace(Some(Arc::new(generation)));
         Ok(())
     }
 
@@ -119,18 +125,53 @@ impl TlsHandle {
     /// Waits until material was set for the first time. Cancel safe.
     pub async fn ready(&self) {
         // The sender lives as long as the handle.
-        drop(self.0.is_set.subscribe().wait_for(|is_set| *is_set).await);
+        drop(self.0.0.subscribe().wait_for(Option::is_some).await);
     }
 
     /// Whether anything was set.
     #[must_use]
     pub fn is_set(&self) -> bool {
-        self.0.config.load().is_some()
+        self.0.0.borrow().is_some()
     }
 
-    /// The settings for one handshake.
-    pub(super) fn current(&self) -> Option<Arc<ServerConfig>> {
-        self.0.config.load_full()
+    /// The settings for one handshake, and what becomes of the trust in its client.
+    pub(super) fn current(&self) -> Option<Trust> {
+        let mut newest = self.0.0.subscribe();
+        let made_with = newest.borrow_and_update().clone()?;
+        Some(Trust { made_with, newest, since: UnixTime::now() })
+    }
+}
+
+/// One connection's trust in its client's certificate.
+pub(super) struct Trust {
+    made_with: Arc<Generation>,
+    newest: watch::Receiver<Current>,
+    since: UnixTime,
+}
+
+impl Trust {
+    pub(super) fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.made_with.config)
+    }
+
+    /// Waits until other material was set. Cancel safe.
+    pub(super) async fn changed(&mut self) {
+        if self.newest.changed().await.is_err() {
+            // Nobody can set any.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Whether a chain that was believed at the handshake leads to a root that is
+    /// trusted still. It is looked at as it was then: that it expires is watched
+    /// elsewhere. Nothing shown is nothing to lose trust in.
+    pub(super) fn vouches_for(&self, chain: &[CertificateDer<'static>]) -> bool {
+        let Some((leaf, rest)) = chain.split_first() else { return true };
+        let newest = self.newest.borrow().clone();
+        let Some(newest) = newest.filter(|newest| !Arc::ptr_eq(newest, &self.made_with)) else { return true };
+        // As long as no root is withdrawn, no chain has to be looked at.
+        self.made_with.roots.iter().all(|root| newest.roots.contains(root))
+            || newest.verifier.verify_client_cert(leaf, rest, self.since).is_ok()
     }
 }
 
@@ -138,11 +179,11 @@ impl TlsHandle {
 /// and 1.3, HTTP/2 only, a client certificate asked for but not insisted on, so
 /// that a proxy without one is told so by gRPC and others may prove themselves
 /// by a token.
-fn server_config(material: TlsMaterial) -> Result<ServerConfig, TlsError> {
+fn generation(material: TlsMaterial) -> Result<Generation, TlsError> {
     let provider: Arc<CryptoProvider> = Arc::new(aws_lc_rs::default_provider());
     let mut roots = RootCertStore::empty();
-    for root in material.client_roots {
-        roots.add(root).map_err(|error| TlsError::ClientRoots(error.to_string()))?;
+    for root in &material.client_roots {
+        roots.add(root.clone()).map_err(|error| TlsError::ClientRoots(error.to_string()))?;
     }
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
         .allow_unauthenticated()
@@ -151,13 +192,13 @@ fn server_config(material: TlsMaterial) -> Result<ServerConfig, TlsError> {
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(TlsError::Protocol)?
-        .with_client_cert_verifier(verifier)
+        .with_client_cert_verifier(Arc::clone(&verifier))
         .with_single_cert(material.chain, material.key)
         .map_err(TlsError::Certificate)?;
     config.alpn_protocols = vec![b"h2".to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
-    Ok(config)
+    Ok(Generation { config: Arc::new(config), roots: material.client_roots.into(), verifier })
 }
 
 #[cfg(test)]
@@ -175,14 +216,14 @@ mod tests {
         let handle = TlsHandle::new();
         assert!(!handle.is_set());
         handle.set(material()).expect("good material");
-        let before = handle.current().expect("it was set");
+        let before = handle.current().expect("it was set").config();
         let no_roots = TlsMaterial { client_roots: vec![], ..material() };
         let refused = handle.set(no_roots).expect_err("no roots");
         assert!(matches!(refused, TlsError::ClientRoots(_)), "{refused}");
         let foreign_key = TlsMaterial { key: material().key, ..material() };
         let refused = handle.set(foreign_key).expect_err("another certificate's key");
         assert!(matches!(refused, TlsError::Certificate(_)), "{refused}");
-        assert!(Arc::ptr_eq(&before, &handle.current().expect("it is still set")));
+        assert!(Arc::ptr_eq(&before, &handle.current().expect("it is still set").config()));
     }
 
     #[test]

@@ -81,7 +81,8 @@ impl DeltaSession {
             self.core.check_names(kind, initial.keys(), initial.len())?;
         }
         let refusal = request.error_detail.as_ref().map(|error| error.message.as_str());
-        let received = self.core.on_answer(kind, &request.response_nonce, refusal, now);
+        let mut received = self.core.on_answer(kind, &request.response_nonce, refusal, now);
+        received.names = subscribe.len() + unsubscribe.len() + request.initial_resource_versions.len();
 
         let interest = &mut self.core.kind_mut(kind).interest;
         let is_first = !std::mem::replace(&mut interest.seen, true);

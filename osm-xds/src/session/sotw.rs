@@ -55,7 +55,8 @@ impl SotwSession {
         let asked = self.asked(kind, request.resource_names);
         self.core.check_names(kind, &asked.added, asked.names.len())?;
         let refusal = request.error_detail.as_ref().map(|error| error.message.as_str());
-        let received = self.core.on_answer(kind, &request.response_nonce, refusal, now);
+        let mut received = self.core.on_answer(kind, &request.response_nonce, refusal, now);
+        received.names = asked.added.len() + asked.gone.len();
 
         let state = self.core.kind_mut(kind);
         let is_first = !std::mem::replace(&mut state.interest.seen, true);
@@ -74,6 +75,7 @@ impl SotwSession {
             self.core.release_held(false);
             self.core.note_sync();
         } else if !is_answer {
+            received.names += asked.names.len();
             self.repeat(kind, &asked.names, is_newest);
         }
         Ok(received)

@@ -20,6 +20,8 @@ pub struct Received {
     pub acknowledged: Option<Duration>,
     /// What the proxy refused, if it did.
     pub nack: Option<Arc<Nack>>,
+    /// How many names it asks for anew, lets go of or tells of.
+    pub names: usize,
 }
 
 /// A response that a proxy refused.

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod cost;
+mod hostile;
 mod order;
 mod random;
 mod refuse;

@@ -13,15 +13,17 @@ use osm_core::identity::ProxyId;
 use osm_xds::metrics::Metrics;
 use osm_xds::resource::{Resource, ResourceKey, ResourceKind, ResourceName};
 use osm_xds::server::{
-    CertificateAuthenticator, ProxyAuthenticator, Registry, Server, ServerOptions, TlsHandle, TlsMaterial,
+    CertificateAuthenticator, ProxyAuthenticator, ProxyLimit, Registry, Server, ServerOptions, TlsHandle,
+    TlsMaterial,
 };
 use osm_xds::view::{Layer, LayerId, Refusal, View, ViewSender, ViewSource, ViewWatch};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Status, Streaming};
@@ -92,6 +94,12 @@ impl Authority {
         let (chain, key) = self.issue(vec![name], None);
         TlsMaterial { chain, key, client_roots: vec![clients.root.clone()] }
     }
+
+    /// As [`Authority::server`], trusting clients of all of these.
+    pub(crate) fn server_trusting(&self, clients: &[&Self]) -> TlsMaterial {
+        let client_roots = clients.iter().map(|authority| authority.root.clone()).collect();
+        TlsMaterial { client_roots, ..self.server(self) }
+    }
 }
 
 fn uri(uuid: &str) -> SanType {
@@ -136,6 +144,7 @@ pub(crate) struct Running {
     pub(crate) registry: Arc<Registry>,
     pub(crate) metrics: prometheus_client::registry::Registry,
     pub(crate) tls: TlsHandle,
+    pub(crate) limit: ProxyLimit,
     pub(crate) shutdown: Option<oneshot::Sender<()>>,
     pub(crate) served: JoinHandle<std::io::Result<()>>,
 }
@@ -166,7 +175,7 @@ impl Running {
         adjust(&mut options);
         let source = Arc::clone(&views);
         let server = Server::new(options, source, authenticator, tls.clone(), counters);
-        let registry = server.registry();
+        let (registry, limit) = (server.registry(), server.proxy_limit());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let (shutdown, stop) = oneshot::channel::<()>();
@@ -174,7 +183,7 @@ impl Running {
             // The sender is dropped at the end of the test: that is an end, too.
             let _ = stop.await;
         }));
-        Self { authority, address, views, registry, metrics, tls, shutdown: Some(shutdown), served }
+        Self { authority, address, views, registry, metrics, tls, limit, shutdown: Some(shutdown), served }
     }
 
     /// A connection that shows these credentials and believes the server's root.
@@ -190,32 +199,48 @@ impl Running {
         believed: &Authority,
         shown: Option<Credentials>,
     ) -> Result<Channel, tonic::transport::Error> {
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(believed.root.clone()).expect("a root");
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("TLS versions")
-            .with_root_certificates(roots);
-        let mut config = match shown {
-            Some((chain, key)) => config.with_client_auth_cert(chain, key).expect("good credentials"),
-            None => config.with_no_client_auth(),
-        };
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        let connector = TlsConnector::from(Arc::new(config));
-        let address = self.address;
+        let (connector, address) = (connector(believed, shown), self.address);
         let connect = tower::service_fn(move |_| {
             let connector = connector.clone();
             async move {
                 let socket = TcpStream::connect(address).await?;
-                let name = ServerName::try_from("osm-controller").expect("a DNS name");
-                Ok::<_, std::io::Error>(TokioIo::new(connector.connect(name, socket).await?))
+                Ok::<_, std::io::Error>(TokioIo::new(connector.connect(server_name(), socket).await?))
             }
         });
-        Endpoint::from_static("http://osm-controller")
-            .initial_stream_window_size(64 * 1024)
-            .connect_with_connector(connect)
-            .await
+        open(connect).await
+    }
+
+    /// A connection of this proxy from this address of the loopback network.
+    pub(crate) async fn channel_from(
+        &self,
+        from: [u8; 4],
+        uuid: &str,
+    ) -> Result<Channel, tonic::transport::Error> {
+        let tls = self.tls_from(from, Some(self.authority.proxy(uuid))).await;
+        let mut tls = Some(tls);
+        open(tower::service_fn(move |_| {
+            let tls = tls.take().unwrap_or_else(|| Err(std::io::Error::other("only one connection")));
+            std::future::ready(tls.map(TokioIo::new))
+        }))
+        .await
+    }
+
+    /// A TLS connection on which nothing is said yet, from this address of the
+    /// loopback network.
+    pub(crate) async fn tls_from(
+        &self,
+        from: [u8; 4],
+        shown: Option<Credentials>,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
+        let socket = self.socket_from(from).await?;
+        connector(&self.authority, shown).connect(server_name(), socket).await
+    }
+
+    /// A connection on which nothing is said yet.
+    pub(crate) async fn socket_from(&self, from: [u8; 4]) -> std::io::Result<TcpStream> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::from((from, 0)))?;
+        socket.connect(self.address).await
     }
 
     pub(crate) async fn delta(&self, uuid: &str) -> Delta {
@@ -239,7 +264,44 @@ impl Running {
     }
 }
 
-fn node(uuid: &str) -> Option<Node> {
+fn connector(believed: &Authority, shown: Option<Credentials>) -> TlsConnector {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(believed.root.clone()).expect("a root");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("TLS versions")
+        .with_root_certificates(roots);
+    let mut config = match shown {
+        Some((chain, key)) => config.with_client_auth_cert(chain, key).expect("good credentials"),
+        None => config.with_no_client_auth(),
+    };
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    TlsConnector::from(Arc::new(config))
+}
+
+fn server_name() -> ServerName<'static> {
+    ServerName::try_from("osm-controller").expect("a DNS name")
+}
+
+async fn open<C, F>(connect: C) -> Result<Channel, tonic::transport::Error>
+where
+    C: tower::Service<
+            http::Uri,
+            Response = TokioIo<TlsStream<TcpStream>>,
+            Error = std::io::Error,
+            Future = F,
+        > + Send
+        + 'static,
+    F: Future<Output = Result<TokioIo<TlsStream<TcpStream>>, std::io::Error>> + Send,
+{
+    Endpoint::from_static("http://osm-controller")
+        .initial_stream_window_size(64 * 1024)
+        .connect_with_connector(connect)
+        .await
+}
+
+pub(crate) fn node(uuid: &str) -> Option<Node> {
     Some(Node { id: uuid.to_owned(), ..Node::default() })
 }
 
