@@ -154,6 +154,14 @@ fn steps() -> Vec<(OfProxies, OfProxies)> {
         facts.iter().for_each(|fact| builder.apply(SourceEvent::apply(fact.clone())));
         let Some((snapshot, change)) = builder.build() else { continue };
         engine.on_snapshot(Arc::clone(&snapshot), &change);
+        // Those whose pod became somebody else were sent away, and come again.
+        for (number, (proxy, watch)) in proxies().into_iter().zip(&mut watches).enumerate() {
+            if watch.has_ended() {
+                let sender = ViewSender::new(None);
+                *watch = sender.watch();
+                engine.subscribe(SubscriptionId::new(number as u64), proxy, sender);
+            }
+        }
         let views = watches.iter().map(|watch| watch.current().map(|view| contents(&view))).collect();
         steps.push((views, of_one_snapshot(&snapshot)));
     }

@@ -151,7 +151,7 @@ impl Controller {
         counters.register(&mut metrics);
         let authenticator = Arc::new(CertificateAuthenticator::new(trust_domain));
         let server = Server::new(server, Arc::new(publisher.clone()), authenticator, handle, counters);
-        let registry = server.registry();
+        let (registry, proxy_limit) = (server.registry(), server.proxy_limit());
         let listener = listen(xds_listen, "proxies").await?;
         let xds_address = listener.local_addr().context("the address of the discovery server")?;
         let draining = drain.clone().cancelled_owned();
@@ -159,7 +159,8 @@ impl Controller {
             server.serve(listener, draining).await.context("accepting proxies")
         });
 
-        let settled = settings::follow(catalog.watch(), certificates.clone(), readiness.expect("source"));
+        let pending = readiness.expect("source");
+        let settled = settings::follow(catalog.watch(), certificates.clone(), proxy_limit, pending);
         tasks.spawn_ending("settings", settled);
         let changes = Changes::new(&mut metrics);
         tasks.spawn_ending(

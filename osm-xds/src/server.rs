@@ -74,7 +74,8 @@ pub struct ServerOptions {
     /// lowered while the server runs: [`Server::proxy_limit`].
     pub max_proxies: usize,
     /// How many streams one proxy may have, on all its connections. Envoy needs one,
-    /// and a second one while it connects anew.
+    /// and a second one while it connects anew; a client of gRPC's own kind has one for
+    /// each service that it dials.
     pub max_streams_per_proxy: usize,
     /// How many proxies may be on their way to their first configuration at once.
     pub max_starting_streams: usize,
@@ -85,7 +86,7 @@ pub struct ServerOptions {
     /// How long a connection may be open until a proxy has proved itself on it.
     pub proof_timeout: Duration,
     /// How many streams a connection may have; one without a client certificate has
-    /// one. Envoy needs one.
+    /// one.
     pub max_streams_per_connection: u32,
     /// How large a request may be, in bytes.
     pub max_request_bytes: usize,
@@ -128,12 +129,12 @@ impl Default for ServerOptions {
         Self {
             session: SessionOptions::default(),
             max_proxies: 20_000,
-            max_streams_per_proxy: 4,
+            max_streams_per_proxy: 64,
             max_starting_streams: 8192,
             max_strangers: 8192,
             max_anonymous: 512,
             proof_timeout: Duration::from_secs(15),
-            max_streams_per_connection: 16,
+            max_streams_per_connection: 64,
             max_request_bytes: 4 * 1024 * 1024,
             max_unproved_request_bytes: 256 * 1024,
             request_burst: 4000,

@@ -151,7 +151,51 @@ fn refusals(pod: &PodStatus) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
+
+    /// A mesh of one pod, whose proxy refuses this.
+    fn mesh(refused: &Value) -> Status {
+        let process =
+            json!({ "name": "app", "pid": 7, "ready": true, "restarts": 0, "last_end": null, "log": "l" });
+        let proxy = json!({
+            "uuid": "6f1a", "process": process, "connected": true, "in_sync": true, "versions": [4, 4],
+            "resources": { "cluster": 3, "route": 2 },
+            "sent": { "responses": 1, "resources": 5, "bytes": 1, "removed": 0 },
+            "refused": refused, "certificate": null, "own_certificate": null,
+        });
+        let pod = json!({
+            "pod": "shop/buyer-0", "address": "10.244.0.1", "identity": "shop/buyer", "location": "shop.yaml:1",
+            "phase": "running", "ready": true, "reason": null, "containers": [process], "proxy": proxy,
+        });
+        let control_plane = json!({
+            "xds_address": "x", "admin_address": "a", "running": true, "restarts": 0, "snapshot": 4,
+            "permissive": false, "proxies": 1, "behind": 0,
+        });
+        let status = json!({
+            "name": "demo", "mesh_name": "osm", "phase": "up", "manifests": ["shop.yaml"], "running_ms": 1000,
+            "control_plane": control_plane, "pods": [pod], "services": [], "findings": [],
+        });
+        serde_json::from_value(status).expect("a status")
+    }
+
+    #[test]
+    fn what_a_proxy_refuses_is_shown_with_the_objects_that_made_it_until_it_is_gone() {
+        let refused = json!([{
+            "resource": "route rds-outbound.shop/store_80",
+            "message": "Only unique names for virtual hosts are permitted",
+            "origins": ["Service shop/store@4", "HTTPRouteGroup shop/routes@2"],
+        }]);
+        let shown = status(&mesh(&refused));
+        let row = shown.lines().find(|line| line.contains("10.244.0.1")).expect("a row of the pod");
+        assert!(row.contains("in sync, 1 refused"), "{shown}");
+        let line = "shop/buyer-0 refused route rds-outbound.shop/store_80 (from Service shop/store@4, HTTPRouteGroup \
+                    shop/routes@2): Only unique names for virtual hosts are permitted";
+        assert!(shown.lines().any(|found| found == line), "{shown}");
+        let mended = status(&mesh(&json!([])));
+        assert!(!mended.contains("refused"), "{mended}");
+    }
 
     #[test]
     fn a_span_is_told_by_its_largest_units() {
