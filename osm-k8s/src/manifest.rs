@@ -165,7 +165,9 @@ manifests! {
     TrafficTarget(TrafficTarget) = "TrafficTarget", "access.smi-spec.io/v1alpha3", Some(Kind::TrafficTarget);
     HttpRouteGroup(HttpRouteGroup) = "HTTPRouteGroup", "specs.smi-spec.io/v1alpha4", Some(Kind::HttpRouteGroup);
     TcpRoute(TcpRoute) = "TCPRoute", "specs.smi-spec.io/v1alpha4", Some(Kind::TcpRoute);
-    TrafficSplit(TrafficSplit) = "TrafficSplit", "split.smi-spec.io/v1alpha4" | "split.smi-spec.io/v1alpha3" | "split.smi-spec.io/v1alpha2", Some(Kind::TrafficSplit);
+    TrafficSplit(TrafficSplit) = "TrafficSplit",
+        "split.smi-spec.io/v1alpha4" | "split.smi-spec.io/v1alpha3" | "split.smi-spec.io/v1alpha2",
+        Some(Kind::TrafficSplit);
     MeshConfig(MeshConfig) = "MeshConfig", "config.openservicemesh.io/v1alpha2", Some(Kind::MeshConfig);
 }
 
