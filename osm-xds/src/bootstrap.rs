@@ -1,10 +1,12 @@
 //! The file an Envoy is started with: who it is, and where its control plane is.
 //!
 //! Everything else comes over xDS. The text is a pure function of a
-//! [`Bootstrap`]; local mode and injection write the same.
+//! [`Bootstrap`]; local mode and injection write the same. One setting can only
+//! be an argument: [`drain_arguments`].
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use osm_core::identity::ProxyUuid;
 use serde_json::{Value, json};
@@ -17,6 +19,19 @@ pub const CONTROL_PLANE_CLUSTER: &str = "osm-controller";
 const RE2_MAX_PROGRAM: u32 = 100_000;
 /// Connections that a proxy takes from all its clients together.
 const MAX_DOWNSTREAM_CONNECTIONS: u32 = 50_000;
+
+/// How long a connection lives on after its listener or filter chain was taken
+/// away, as happens to the connections of a client that loses its access. Envoy's
+/// own ten minutes would be an answer to another question.
+pub const DRAIN_TIME: Duration = Duration::from_secs(5);
+
+/// The arguments of Envoy that make [`DRAIN_TIME`] hold; they can't stand in the
+/// file. Whoever starts an Envoy of the mesh has to give them.
+#[must_use]
+pub fn drain_arguments() -> [String; 4] {
+    let seconds = DRAIN_TIME.as_secs().to_string();
+    ["--drain-time-s".to_owned(), seconds, "--drain-strategy".to_owned(), "immediate".to_owned()]
+}
 
 /// What an Envoy is told at its start.
 #[derive(Debug, Clone, PartialEq, Eq)]

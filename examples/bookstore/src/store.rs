@@ -3,10 +3,12 @@
 //! Restocking waits in a bounded queue, so that a warehouse that cannot be reached costs neither sales nor memory: what
 //! does not fit is dropped and counted.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
@@ -26,6 +28,8 @@ use crate::web;
 
 /// Sales that may wait for their restock request.
 const QUEUE: usize = 1024;
+/// How often one who follows the sales is told of them.
+const FOLLOW: Duration = Duration::from_millis(200);
 
 struct Store {
     settings: StoreSettings,
@@ -72,6 +76,7 @@ fn routes(store: Arc<Store>) -> Router {
     Router::new()
         .route("/", get(page))
         .route("/books-bought", get(books_bought).post(set_books_bought))
+        .route("/books-bought/follow", get(follow))
         .route("/buy-a-book/new", get(sell))
         .route("/raw", get(raw))
         .route("/reset", post(reset))
@@ -99,6 +104,19 @@ async fn page(State(store): State<Arc<Store>>) -> Html<String> {
 
 async fn books_bought(State(store): State<Arc<Store>>) -> String {
     format!("{}\n", store.sold.load(Ordering::Relaxed))
+}
+
+/// A line with the number of books sold every now and then, for as long as the reader stays.
+async fn follow(State(store): State<Arc<Store>>) -> Body {
+    let lines = futures::stream::unfold(tokio::time::interval(FOLLOW), move |mut beat| {
+        let store = Arc::clone(&store);
+        async move {
+            beat.tick().await;
+            let line = format!("{}\n", store.sold.load(Ordering::Relaxed));
+            Some((Ok::<_, Infallible>(line), beat))
+        }
+    });
+    Body::from_stream(lines)
 }
 
 async fn set_books_bought(

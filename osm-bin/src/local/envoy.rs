@@ -11,13 +11,13 @@ use anyhow::{Context, Result};
 use nix::fcntl::OFlag;
 use osm_core::identity::ProxyId;
 use osm_core::interception::PROXY_UID;
-use osm_xds::bootstrap::{Admin, Bootstrap, ControlPlane, Credentials, certificate_file, trust_file};
+use osm_xds::bootstrap::{
+    Admin, Bootstrap, ControlPlane, Credentials, certificate_file, drain_arguments, trust_file,
+};
 use tokio::net::UnixStream;
 
 use super::http;
 
-/// How long connections live on whose filter chain was replaced, in seconds.
-const DRAIN_SECONDS: &str = "5";
 /// How long Envoy may take to answer a question about itself.
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -106,12 +106,8 @@ impl EnvoyFiles {
             "50",
             "--log-level",
             "warning",
-            "--drain-time-s",
-            DRAIN_SECONDS,
-            "--drain-strategy",
-            "immediate",
         ];
-        words.map(str::to_owned).to_vec()
+        words.map(str::to_owned).into_iter().chain(drain_arguments()).collect()
     }
 
     /// Whether Envoy has begun to serve: it says so, and has taken up listeners at

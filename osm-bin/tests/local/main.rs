@@ -1,6 +1,7 @@
 //! Local mode end to end: real namespaces, real iptables, real Envoys.
 
 mod bad_edits;
+mod connections;
 mod mesh;
 mod ordinary_user;
 mod restart;

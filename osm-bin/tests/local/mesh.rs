@@ -101,7 +101,7 @@ impl<'a> Mesh<'a> {
         mesh
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.folder.osm();
         command.args(arguments);
         command
