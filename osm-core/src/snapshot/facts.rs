@@ -160,11 +160,11 @@ impl Facts {
 
     /// The workloads that a service's selector picks, in its namespace.
     pub(crate) fn selected_by(&self, service: &Service) -> impl Iterator<Item = &Arc<Workload>> {
-        let first = first_label(service);
-        let candidates = first.map(|label| self.workloads_by_label.get(&label).collect::<Vec<_>>());
-        candidates.into_iter().flatten().filter_map(|name| self.workloads.get(name)).filter(|workload| {
-            service.selector.iter().all(|(key, value)| workload.labels.get(key) == Some(value))
-        })
+        // By the label that the fewest have: some are on everything.
+        let rarest = labels(service).min_by_key(|label| self.workloads_by_label.count(label));
+        let candidates = rarest.map(|label| self.workloads_by_label.get(&label).collect::<Vec<_>>());
+        let candidates = candidates.into_iter().flatten().filter_map(|name| self.workloads.get(name));
+        candidates.filter(|workload| selects(service, workload))
     }
 
     /// The slices of a service.
@@ -330,7 +330,9 @@ impl Facts {
     fn touch_services_of(&self, workload: &Workload, dirty: &mut Dirty) {
         for (key, value) in &workload.labels {
             let label = (workload.name.namespace.clone(), key.clone(), value.clone());
-            dirty.services.extend(self.services_by_label.get(&label).cloned());
+            let services = self.services_by_label.get(&label).filter_map(|name| self.services.get(name));
+            let selecting = services.filter(|service| selects(service, workload));
+            dirty.services.extend(selecting.map(|service| service.name.clone()));
         }
         dirty.services.extend(self.services_by_endpoint.get(&workload.name).cloned());
         for address in &workload.addresses {
@@ -358,8 +360,19 @@ impl Facts {
 
 /// The label under which a service is indexed; `None` if it selects nobody.
 fn first_label(service: &Service) -> Option<Label> {
-    let (key, value) = service.selector.iter().next()?;
-    Some((service.name.namespace.clone(), key.clone(), value.clone()))
+    labels(service).next()
+}
+
+fn labels(service: &Service) -> impl Iterator<Item = Label> {
+    let label =
+        |(key, value): (&String, &String)| (service.name.namespace.clone(), key.clone(), value.clone());
+    service.selector.iter().map(label)
+}
+
+/// Whether a workload has all labels that a service selects by, of which there is one.
+fn selects(service: &Service, workload: &Workload) -> bool {
+    !service.selector.is_empty()
+        && service.selector.iter().all(|(key, value)| workload.labels.get(key) == Some(value))
 }
 
 fn route_ref(namespace: &NamespaceName, rule: &RouteRule) -> ObjectRef {
