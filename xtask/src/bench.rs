@@ -26,3 +26,16 @@ pub fn fleet(root: &Path, arguments: &[String]) -> Result<()> {
     command.current_dir(root).args(arguments).env("OSM_CONTROLLER", controller);
     Err(command.exec()).context("starting osm-fleet")
 }
+
+/// Builds `osm-snapshot` for release, and becomes it.
+///
+/// # Errors
+/// When the build fails.
+pub fn snapshot(root: &Path, arguments: &[String]) -> Result<()> {
+    let programs = step("building osm-snapshot for release", || {
+        artifacts::build(root, &["--release", "--package", "osm-e2e", "--bin", "osm-snapshot"])
+    })?;
+    let mut command = artifacts::command(artifacts::find(&programs, "osm-snapshot")?);
+    command.current_dir(root).args(arguments);
+    Err(command.exec()).context("starting osm-snapshot")
+}

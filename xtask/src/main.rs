@@ -48,6 +48,12 @@ enum Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Snapshots of meshes of several sizes: from scratch, and after one change
+    Snapshot {
+        /// Passed to `osm-snapshot`, for example `--runs 20`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -79,6 +85,7 @@ fn run(verb: Verb) -> anyhow::Result<()> {
             Ok(())
         }
         Verb::Bench(Bench::Fleet { arguments }) => bench::fleet(&root, &arguments),
+        Verb::Bench(Bench::Snapshot { arguments }) => bench::snapshot(&root, &arguments),
         Verb::Goldens => goldens::run(&root),
         Verb::Tidy => tidy::run(&root),
     }

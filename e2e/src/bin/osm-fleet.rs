@@ -17,10 +17,10 @@ fn main() -> Result<()> {
         .enable_all()
         .build()
         .context("starting")?;
-    let figures = runtime.block_on(fleet::run(options))?;
-    println!("{}", fleet::table(&figures));
+    let runs = runtime.block_on(fleet::run(options))?;
+    println!("{}", fleet::table(&runs));
     if let Some(path) = json {
-        let text = serde_json::to_string_pretty(&figures.to_json()).context("writing JSON")?;
+        let text = serde_json::to_string_pretty(&fleet::to_json(&runs)).context("writing JSON")?;
         std::fs::write(&path, text + "\n").with_context(|| format!("writing {}", path.display()))?;
     }
     Ok(())

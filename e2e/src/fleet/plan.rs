@@ -1,16 +1,21 @@
 //! What is measured: the mesh, the proxies, and the changes with whom they concern.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use clap::{Parser, ValueEnum};
 use osm_core::identity::ProxyId;
-use osm_core::model::{MeshObject, RouteRule};
+use osm_core::model::{MeshObject, RouteRule, TrafficTarget};
 use osm_core::testing::Fleet;
 
 /// Objects in one file, where they need none of their own.
 const OBJECTS_PER_FILE: usize = 1000;
+/// From the service of one change to that of the next: a prime number, so that
+/// each has its turn.
+const STRIDE: usize = 7919;
+/// The routes of the one service that changes.
+const OWN_ROUTES: &str = "own-routes";
 
 /// Measures what a mesh of a size costs the controller
 #[derive(Debug, Clone, Parser)]
@@ -37,9 +42,28 @@ pub struct FleetOptions {
     /// What is changed
     #[arg(long, value_enum, default_value_t = ChangeKind::Endpoint)]
     pub change: ChangeKind,
-    /// How many changes are made
+    /// How many changes are made, one after the other
     #[arg(long, default_value_t = 20)]
     pub changes: usize,
+    /// Always changes one service, which so many proxies see: clients for endpoints and
+    /// splits, servers for routes and policy
+    #[arg(long, value_name = "PROXIES")]
+    pub seen_by: Option<usize>,
+    /// Instead: changes of endpoints, so many a second
+    #[arg(long, value_name = "PER_SECOND")]
+    pub rate: Option<f64>,
+    /// For how many seconds
+    #[arg(long, default_value_t = 60.0, requires = "rate")]
+    pub seconds: f64,
+    /// Instead: so many changes of endpoints at once, --changes times
+    #[arg(long, value_name = "CHANGES", conflicts_with_all = ["rate", "soak"])]
+    pub burst: Option<usize>,
+    /// Instead: so many changes of endpoints, as fast as they are acknowledged, for the memory
+    #[arg(long, value_name = "CHANGES", conflicts_with = "rate")]
+    pub soak: Option<usize>,
+    /// How many times everything is measured, each time with a new controller
+    #[arg(long, default_value_t = 1)]
+    pub runs: usize,
     /// What the proxies speak
     #[arg(long, value_enum, default_value_t = DialectKind::Delta)]
     pub dialect: DialectKind,
@@ -68,7 +92,8 @@ pub enum Mode {
 pub enum ChangeKind {
     /// A service loses its last endpoint, or gets it back.
     Endpoint,
-    /// The HTTPRouteGroup that all TrafficTargets name gets another path.
+    /// The HTTPRouteGroup that all TrafficTargets name, or that of the one service,
+    /// gets another path.
     Route,
     /// The split of a service gets another weight.
     Split,
@@ -85,6 +110,32 @@ pub enum DialectKind {
     Sotw,
 }
 
+/// What happens after the storm.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Course {
+    /// One change after the other.
+    Single,
+    /// So many changes a second, for so many seconds.
+    Steady(f64, f64),
+    /// So many changes at once, again and again.
+    Burst(usize),
+    /// So many changes, as fast as they are acknowledged.
+    Soak(usize),
+}
+
+impl FleetOptions {
+    /// What happens after the storm.
+    #[must_use]
+    pub fn course(&self) -> Course {
+        match (self.rate, self.burst, self.soak) {
+            (Some(rate), ..) => Course::Steady(rate, self.seconds),
+            (_, Some(changes), _) => Course::Burst(changes),
+            (_, _, Some(changes)) => Course::Soak(changes),
+            _ => Course::Single,
+        }
+    }
+}
+
 /// The mesh and the changes of a measurement.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -99,6 +150,8 @@ pub struct PlannedChange {
     pub file: String,
     /// What it says from now on.
     pub objects: Vec<MeshObject>,
+    /// The service that it is about.
+    pub service: usize,
     /// The proxies that get something new, by their place in [`Plan::proxies`].
     pub concerns: BTreeSet<usize>,
 }
@@ -115,6 +168,7 @@ impl Plan {
             services > 0 && endpoints > 0 && changes > 0,
             "--services, --endpoints and --changes must be at least 1"
         );
+        ensure!(services % STRIDE != 0, "--services must not be a multiple of {STRIDE}");
         ensure!(servers <= services * endpoints, "there are only {} servers", services * endpoints);
         ensure!(services <= 60_000 && proxies <= 60_000 && endpoints <= 100, "addresses would run out");
         let fleet =
@@ -124,6 +178,22 @@ impl Plan {
             mode == Mode::Policy || !matches!(change, ChangeKind::Route | ChangeKind::Policy),
             "in permissive mode that change concerns nobody; add --mode policy"
         );
+        let is_single = plan.options.course() == Course::Single;
+        ensure!(
+            is_single || (change == ChangeKind::Endpoint && plan.options.seen_by.is_none()),
+            "--rate, --burst and --soak change endpoints of all services"
+        );
+        ensure!(
+            is_single || plan.options.dialect == DialectKind::Delta,
+            "--rate, --burst and --soak need the incremental dialect, which says what is new"
+        );
+        ensure!(
+            plan.options.seen_by.is_none_or(|count| mode == Mode::Policy && count > 0),
+            "--seen-by needs --mode policy and at least 1 proxy"
+        );
+        if let Course::Burst(changes) = plan.options.course() {
+            ensure!(changes <= plan.reached_services(), "a burst changes each service once");
+        }
         ensure!(
             plan.fewest_concerned() > 0,
             "some of the changes would concern nobody; raise --reach, --proxies or --servers"
@@ -141,7 +211,7 @@ impl Plan {
     #[must_use]
     pub fn proxies(&self) -> Vec<ProxyId> {
         let clients = (0..self.options.proxies).map(|client| self.fleet.client_proxy(client));
-        let servers = (0..self.options.servers).map(|number| {
+        let servers = (0..self.servers()).map(|number| {
             let (service, endpoint) = self.server(number);
             let identity = format!("fleet/s{service}").parse().expect("a valid identity");
             ProxyId::new(format!("server-{service}-{endpoint}").parse().expect("a valid UUID"), identity)
@@ -154,17 +224,69 @@ impl Plan {
     pub fn files(&self) -> Vec<(String, Vec<MeshObject>)> {
         let mut own: Vec<(String, Vec<MeshObject>)> = Vec::new();
         let mut apart = BTreeSet::new();
-        for number in 0..=self.options.changes {
+        let different = match self.options.course() {
+            Course::Single => self.options.changes + 1,
+            _ => self.reached_services(),
+        };
+        for number in 0..different {
             let (file, object) = self.content(number, 0);
             if apart.insert(object.object_ref()) {
                 own.push((file, vec![object]));
             }
         }
-        let others: Vec<MeshObject> =
-            self.fleet.objects().into_iter().filter(|object| !apart.contains(&object.object_ref())).collect();
+        let mut others: BTreeMap<_, _> =
+            self.fleet.objects().into_iter().map(|object| (object.object_ref(), object)).collect();
+        others.extend(self.of_one_service().into_iter().map(|object| (object.object_ref(), object)));
+        others.retain(|name, _| !apart.contains(name));
+        let others: Vec<MeshObject> = others.into_values().collect();
         let chunks = others.chunks(OBJECTS_PER_FILE).enumerate();
         own.extend(chunks.map(|(number, objects)| (format!("mesh-{number}.yaml"), objects.to_vec())));
         own
+    }
+
+    /// What is different for the one service that is seen by so many.
+    fn of_one_service(&self) -> Vec<MeshObject> {
+        let Some(seen_by) = self.options.seen_by else { return Vec::new() };
+        if !self.are_servers_concerned() {
+            return vec![self.target(0).into()];
+        }
+        let mut objects: Vec<MeshObject> =
+            (0..seen_by).map(|endpoint| Fleet::server(0, endpoint).into()).collect();
+        objects.push(self.fleet.slice(0, seen_by).into());
+        if self.options.change == ChangeKind::Route {
+            objects.push(self.target(0).into());
+        }
+        objects
+    }
+
+    /// Whether it is servers that see the changes.
+    fn are_servers_concerned(&self) -> bool {
+        matches!(self.options.change, ChangeKind::Route | ChangeKind::Policy)
+    }
+
+    /// Who may reach a service, and how.
+    fn target(&self, service: usize) -> TrafficTarget {
+        let mut target = self.fleet.target(service);
+        let Some(seen_by) = self.options.seen_by.filter(|_| service == 0) else { return target };
+        if self.are_servers_concerned() {
+            if self.options.change == ChangeKind::Route {
+                let group = OWN_ROUTES.parse().expect("a valid name");
+                target.rules = vec![RouteRule::Http { group, matches: None }];
+            }
+            return target;
+        }
+        let accounts = (0..self.options.services).filter(|account| self.is_seen_from(*account, seen_by));
+        target.sources =
+            accounts.map(|account| format!("fleet/c{account}").parse().expect("valid")).collect();
+        target
+    }
+
+    /// Whether the clients of an account are among those who see the one service.
+    fn is_seen_from(&self, account: usize, seen_by: usize) -> bool {
+        let FleetOptions { services, proxies, .. } = self.options;
+        // An account has this many clients, the first ones one more.
+        let before = account * (proxies / services) + account.min(proxies % services);
+        account < proxies && before < seen_by
     }
 
     /// One of the changes; they are made in order. The first, number 0, comes on
@@ -172,9 +294,17 @@ impl Plan {
     #[must_use]
     pub fn change(&self, number: usize) -> PlannedChange {
         let service = self.service(number);
-        let same = (0..=number).filter(|earlier| self.service(*earlier) == service).count();
-        let (file, object) = self.content(number, same);
-        PlannedChange { file, objects: vec![object], concerns: self.concerns(service) }
+        let (file, object) = self.content(number, self.round(number) + 1);
+        PlannedChange { file, objects: vec![object], service, concerns: self.concerns(service) }
+    }
+
+    /// How many proxies are told of other endpoints of a service.
+    #[must_use]
+    pub fn clients_of(&self, service: usize) -> usize {
+        if self.fleet.permissive {
+            return self.options.proxies + self.servers();
+        }
+        (0..self.options.proxies).filter(|client| self.reaches(*client, service)).count()
     }
 
     /// The file of a change's object, and the object in a state: 0 is the first.
@@ -186,13 +316,17 @@ impl Plan {
                 let endpoints = self.options.endpoints - usize::from(flipped);
                 (format!("slice-{service}.yaml"), self.fleet.slice(service, endpoints).into())
             }
-            ChangeKind::Route => ("routes.yaml".to_owned(), Fleet::group(&format!("/{state}/.*")).into()),
+            ChangeKind::Route => {
+                let path = format!("/{state}/.*");
+                let group = if self.options.seen_by.is_some() { OWN_ROUTES } else { "routes" };
+                ("routes.yaml".to_owned(), Fleet::group_named(group, &path).into())
+            }
             ChangeKind::Split => (
                 format!("split-{service}.yaml"),
                 Fleet::split(service, u32::try_from(state).unwrap_or(0) + 1).into(),
             ),
             ChangeKind::Policy => {
-                let mut target = self.fleet.target(service);
+                let mut target = self.target(service);
                 debug_assert!(matches!(target.rules.as_slice(), [RouteRule::Http { .. }]));
                 let account = format!("fleet/c{}", self.account(service)).parse().expect("a valid identity");
                 target.sources.retain(|source| !flipped || *source != account);
@@ -204,15 +338,27 @@ impl Plan {
     /// The service that a change is about, one that somebody may reach. The
     /// routes are those of all services.
     fn service(&self, number: usize) -> usize {
-        if self.options.change == ChangeKind::Route {
-            return 0;
-        }
-        let reached = match self.options.mode {
+        number * STRIDE % self.changed_services()
+    }
+
+    /// How often the service of a change was changed before.
+    fn round(&self, number: usize) -> usize {
+        number / self.changed_services()
+    }
+
+    /// How many services change in turn.
+    fn changed_services(&self) -> usize {
+        let is_one = self.options.change == ChangeKind::Route || self.options.seen_by.is_some();
+        if is_one { 1 } else { self.reached_services() }
+    }
+
+    /// How many services somebody may reach.
+    pub(super) fn reached_services(&self) -> usize {
+        match self.options.mode {
             Mode::Permissive => self.options.services,
             // There is one client account for each service, as far as there are clients.
             Mode::Policy => self.options.services.min(self.options.proxies).max(1),
-        };
-        number * 7919 % reached
+        }
     }
 
     /// The client account that a change of policy shuts out, and lets in again.
@@ -220,8 +366,17 @@ impl Plan {
         service
     }
 
+    /// How many server proxies connect.
+    fn servers(&self) -> usize {
+        let all = self.options.seen_by.filter(|_| self.are_servers_concerned());
+        all.unwrap_or(self.options.servers)
+    }
+
     /// The service and endpoint of a server proxy.
     fn server(&self, number: usize) -> (usize, usize) {
+        if self.options.seen_by.is_some() && self.are_servers_concerned() {
+            return (0, number);
+        }
         (number % self.options.services, number / self.options.services)
     }
 
@@ -231,7 +386,8 @@ impl Plan {
 
     /// The proxies that a change of this service concerns.
     fn concerns(&self, service: usize) -> BTreeSet<usize> {
-        let FleetOptions { proxies, servers, endpoints, .. } = self.options;
+        let FleetOptions { proxies, endpoints, .. } = self.options;
+        let servers = self.servers();
         let serves = |number: &usize| self.server(*number).0 == service;
         let clients = 0..proxies;
         let (clients, servers): (Vec<usize>, Vec<usize>) = match self.options.change {
@@ -248,7 +404,7 @@ impl Plan {
                 )
             }
             ChangeKind::Route => {
-                let lets_in = |number: &usize| !self.fleet.target(self.server(*number).0).sources.is_empty();
+                let lets_in = |number: &usize| !self.target(self.server(*number).0).sources.is_empty();
                 (Vec::new(), (0..servers).filter(lets_in).collect())
             }
             ChangeKind::Policy => {
@@ -265,14 +421,15 @@ impl Plan {
     /// Whether a client may reach a service under policy, as [`Fleet::target`] has it.
     fn reaches(&self, client: usize, service: usize) -> bool {
         let services = self.options.services;
+        if let Some(seen_by) = self.options.seen_by.filter(|_| service == 0) {
+            return self.is_seen_from(client % services, seen_by);
+        }
         (service + services - client % services) % services < self.options.reach
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use osm_core::name::ObjectRef;
     use osm_core::policy;
     use osm_xds::resource::Resource;
@@ -281,9 +438,9 @@ mod tests {
     use crate::meshes;
     use crate::pem::Pem;
 
-    fn plan(change: ChangeKind, mode: Mode, shape: [&str; 2]) -> Plan {
+    fn plan(change: ChangeKind, mode: Mode, shape: &[&str]) -> Plan {
         let common = ["osm-fleet", "--servers=9", "--reach=3", "--changes=12"];
-        let arguments = common.into_iter().chain(shape);
+        let arguments = common.into_iter().chain(shape.iter().copied());
         let options = FleetOptions { change, mode, ..FleetOptions::parse_from(arguments) };
         Plan::new(options).expect("a plan")
     }
@@ -300,13 +457,23 @@ mod tests {
         let pem = Pem::throwaway().expect("a certificate");
         let kinds = [ChangeKind::Endpoint, ChangeKind::Route, ChangeKind::Split, ChangeKind::Policy];
         let modes = [Mode::Policy, Mode::Permissive];
-        let shapes = [["--services=7", "--proxies=18"], ["--services=20", "--proxies=6"]];
+        let shapes: [&[&str]; 4] = [
+            &["--services=7", "--proxies=18"],
+            &["--services=20", "--proxies=6"],
+            &["--services=7", "--proxies=18", "--seen-by=6"],
+            &["--services=20", "--proxies=6", "--seen-by=5"],
+        ];
         let all = kinds.into_iter().flat_map(|kind| modes.map(|mode| (kind, mode)));
         for ((kind, mode), shape) in all.flat_map(|one| shapes.map(|shape| (one, shape))) {
-            if mode == Mode::Permissive && matches!(kind, ChangeKind::Route | ChangeKind::Policy) {
+            let needs_policy = matches!(kind, ChangeKind::Route | ChangeKind::Policy) || shape.len() > 2;
+            if mode == Mode::Permissive && needs_policy {
                 continue;
             }
             let plan = plan(kind, mode, shape);
+            if shape.len() > 2 && kind != ChangeKind::Policy {
+                let seen_by = plan.options().seen_by.expect("it is said");
+                assert!(plan.change(1).concerns.len() >= seen_by, "{kind:?} {shape:?}");
+            }
             let files = plan.files();
             let mut objects: BTreeMap<_, _> = files
                 .into_iter()
@@ -335,6 +502,9 @@ mod tests {
             vec!["--mode=permissive", "--change=route"],
             vec!["--change=route", "--servers=0"],
             vec!["--services=0"],
+            vec!["--rate=5", "--change=split"],
+            vec!["--burst=101"],
+            vec!["--seen-by=0"],
         ] {
             let options = FleetOptions::parse_from(["osm-fleet"].into_iter().chain(wrong.clone()));
             assert!(Plan::new(options).is_err(), "{wrong:?}");

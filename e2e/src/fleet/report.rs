@@ -1,4 +1,5 @@
-//! Figures, as a table for people and as JSON for machines.
+//! Figures, as a table for people and as JSON for machines; of several runs the
+//! median and the spread.
 
 use comfy_table::Table;
 use serde_json::{Value, json};
@@ -14,8 +15,23 @@ pub struct Figures {
     pub proxies: usize,
     /// All proxies connecting at once.
     pub storm: StormFigures,
+    /// What happened then.
+    pub changes: CourseFigures,
+    /// The controller's computing time when nothing happens, in milliseconds a second.
+    pub idle: f64,
+}
+
+/// What happened after the storm.
+#[derive(Debug, Clone)]
+pub enum CourseFigures {
     /// One change after the other.
-    pub changes: ChangeFigures,
+    Single(ChangeFigures),
+    /// So many a second.
+    Steady(SteadyFigures),
+    /// Many at once.
+    Burst(BurstFigures),
+    /// Many, for a long time.
+    Soak(SoakFigures),
 }
 
 /// What it took until every proxy had everything. Memory is the controller's.
@@ -56,10 +72,84 @@ pub struct ChangeFigures {
     pub resources: f64,
     /// Bytes that arrived at all proxies together.
     pub bytes: f64,
+    /// Those of them that arrived at proxies that the change does not concern.
+    pub stray_bytes: f64,
     /// Resources that the controller generated: each once for all who see it.
     pub generated: f64,
     /// Parts of the policy that the controller decided.
     pub compiled: f64,
+}
+
+/// What changes of endpoints cost that come so many a second.
+#[derive(Debug, Clone)]
+pub struct SteadyFigures {
+    /// How many were made.
+    pub count: usize,
+    /// How many of them had not arrived when the next of the same service came.
+    pub overtaken: usize,
+    /// How much too late one was made at most, in milliseconds.
+    pub latest_start_ms: f64,
+    /// From the change of the file until all clients have it, in milliseconds.
+    pub latency: Percentiles,
+    /// The controller's computing time for a change, in milliseconds, and as a part
+    /// of a processor.
+    pub cpu_ms: f64,
+    /// The part of a processor that the controller used.
+    pub cpu_share: f64,
+    /// Responses that a proxy gets for a change, on average.
+    pub responses_per_proxy: f64,
+    /// Bytes that arrived at all proxies together for a change.
+    pub bytes: f64,
+}
+
+/// What many changes of endpoints at once cost.
+#[derive(Debug, Clone)]
+pub struct BurstFigures {
+    /// How many bursts there were, and how many changes in each.
+    pub count: usize,
+    /// How many changes in each.
+    pub changes: usize,
+    /// From the first change until all clients have all, in milliseconds.
+    pub latency: Percentiles,
+    /// How many responses a proxy gets that gets any.
+    pub pushes: Pushes,
+    /// The controller's computing time for a burst, in milliseconds.
+    pub cpu_ms: f64,
+    /// Bytes that arrived at all proxies together for a burst.
+    pub bytes: f64,
+}
+
+/// How many responses proxies get.
+#[derive(Debug, Clone, Copy)]
+pub struct Pushes {
+    /// On average.
+    pub mean: f64,
+    /// At most.
+    pub max: f64,
+}
+
+impl Pushes {
+    /// Those of some proxies.
+    #[must_use]
+    pub fn of(counts: &[f64]) -> Self {
+        let mean = counts.iter().sum::<f64>() / counts.len().max(1) as f64;
+        Self { mean, max: counts.iter().copied().fold(0.0, f64::max) }
+    }
+}
+
+/// What changes do to the controller's memory.
+#[derive(Debug, Clone)]
+pub struct SoakFigures {
+    /// How many were made.
+    pub changes: usize,
+    /// How long that took.
+    pub seconds: f64,
+    /// Memory after a quarter of them, in bytes.
+    pub memory_first: f64,
+    /// Memory at the end.
+    pub memory_last: f64,
+    /// How much it grew with each between, by least squares.
+    pub bytes_per_change: f64,
 }
 
 /// The distribution of a figure.
@@ -88,24 +178,19 @@ impl Percentiles {
 }
 
 impl Figures {
-    /// The controller's computing time for each proxy that a change reached, in microseconds.
-    #[must_use]
-    pub fn cpu_us_per_proxy(&self) -> f64 {
-        self.changes.cpu_ms * 1e3 / self.changes.proxies.max(1.0)
-    }
-
     /// Everything, with its units in the names.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let Self { options, proxies, storm, changes } = self;
+        let Self { options, proxies, storm, changes, idle } = self;
         let per_proxy = |all: u64| all as f64 / (*proxies).max(1) as f64;
         json!({
             "shape": {
                 "services": options.services, "endpoints": options.endpoints, "proxies": options.proxies,
-                "servers": options.servers, "reach": options.reach,
+                "servers": options.servers, "reach": options.reach, "seen_by": options.seen_by,
                 "mode": format!("{:?}", options.mode).to_lowercase(),
                 "change": format!("{:?}", options.change).to_lowercase(),
                 "dialect": format!("{:?}", options.dialect).to_lowercase(),
+                "course": format!("{:?}", options.course()).to_lowercase(),
             },
             "storm": {
                 "proxies": proxies, "seconds": storm.seconds, "cpu_seconds": storm.cpu_seconds,
@@ -116,70 +201,184 @@ impl Figures {
                 "before": storm.memory_before, "peak": storm.memory_peak, "idle": storm.memory_idle,
                 "per_proxy": per_proxy(storm.memory_idle.saturating_sub(storm.memory_before)),
             },
-            "changes": {
-                "count": changes.count, "proxies": changes.proxies, "proxies_expected": changes.expected,
-                "latency_ms": { "p50": changes.latency.p50, "p99": changes.latency.p99, "max": changes.latency.max },
-                "cpu_ms": changes.cpu_ms, "cpu_us_per_proxy": self.cpu_us_per_proxy(),
-                "resources": changes.resources, "bytes": changes.bytes,
-                "generated": changes.generated, "compiled": changes.compiled,
-            },
+            "changes": changes.to_json(),
+            "idle_cpu_ms_per_second": idle,
         })
     }
 }
 
-/// The figures as a table.
+impl CourseFigures {
+    fn to_json(&self) -> Value {
+        match self {
+            Self::Single(changes) => {
+                let touched = changes.proxies.max(1.0);
+                json!({
+                    "count": changes.count, "proxies": changes.proxies, "proxies_expected": changes.expected,
+                    "latency_ms": changes.latency.to_json(),
+                    "cpu_ms": changes.cpu_ms, "cpu_us_per_proxy": changes.cpu_ms * 1e3 / touched,
+                    "resources": changes.resources, "bytes": changes.bytes,
+                    "bytes_per_proxy": (changes.bytes - changes.stray_bytes) / touched,
+                    "stray_bytes": changes.stray_bytes,
+                    "generated": changes.generated, "compiled": changes.compiled,
+                })
+            }
+            Self::Steady(steady) => json!({
+                "count": steady.count, "overtaken": steady.overtaken, "latest_start_ms": steady.latest_start_ms,
+                "latency_ms": steady.latency.to_json(), "cpu_ms": steady.cpu_ms, "cpu_share": steady.cpu_share,
+                "responses_per_proxy": steady.responses_per_proxy, "bytes": steady.bytes,
+            }),
+            Self::Burst(burst) => json!({
+                "count": burst.count, "in_each": burst.changes, "latency_ms": burst.latency.to_json(),
+                "pushes_mean": burst.pushes.mean, "pushes_max": burst.pushes.max,
+                "cpu_ms": burst.cpu_ms, "bytes": burst.bytes,
+            }),
+            Self::Soak(soak) => json!({
+                "count": soak.changes, "seconds": soak.seconds, "memory_first": soak.memory_first,
+                "memory_last": soak.memory_last, "bytes_per_change": soak.bytes_per_change,
+            }),
+        }
+    }
+}
+
+impl Percentiles {
+    fn to_json(self) -> Value {
+        json!({ "p50": self.p50, "p99": self.p99, "max": self.max })
+    }
+}
+
+/// How a figure is shown.
+#[derive(Debug, Clone, Copy)]
+enum Unit {
+    Count,
+    Seconds,
+    Milliseconds,
+    Microseconds,
+    Kibibytes,
+    Mebibytes,
+    Bytes,
+    Percent,
+}
+
+impl Unit {
+    fn show(self, value: f64) -> String {
+        match self {
+            Self::Count => format!("{value:.1}"),
+            Self::Seconds => format!("{value:.2} s"),
+            Self::Milliseconds => format!("{value:.2} ms"),
+            Self::Microseconds => format!("{value:.1} µs"),
+            Self::Kibibytes => format!("{:.1} KiB", value / 1024.0),
+            Self::Mebibytes => format!("{:.1} MiB", value / f64::from(1 << 20)),
+            Self::Bytes => format!("{value:.0} bytes"),
+            Self::Percent => format!("{:.1} %", value * 100.0),
+        }
+    }
+}
+
+/// The figures that people look at: what they are, where they stand in
+/// [`Figures::to_json`], and how they are shown.
+const LINES: [(&str, &str, Unit); 35] = [
+    ("storm", "/storm/seconds", Unit::Seconds),
+    ("storm, CPU", "/storm/cpu_seconds", Unit::Seconds),
+    ("sent to a proxy in it", "/storm/resources_per_proxy", Unit::Count),
+    ("that is", "/storm/bytes_per_proxy", Unit::Kibibytes),
+    ("memory before", "/memory_bytes/before", Unit::Mebibytes),
+    ("memory, peak", "/memory_bytes/peak", Unit::Mebibytes),
+    ("memory, idle", "/memory_bytes/idle", Unit::Mebibytes),
+    ("memory for a proxy, idle", "/memory_bytes/per_proxy", Unit::Kibibytes),
+    ("changes", "/changes/count", Unit::Count),
+    ("in each", "/changes/in_each", Unit::Count),
+    ("made too late, at most", "/changes/latest_start_ms", Unit::Milliseconds),
+    ("overtaken", "/changes/overtaken", Unit::Count),
+    ("proxies reached", "/changes/proxies", Unit::Count),
+    ("change to last ACK, p50", "/changes/latency_ms/p50", Unit::Milliseconds),
+    ("change to last ACK, p99", "/changes/latency_ms/p99", Unit::Milliseconds),
+    ("change to last ACK, max", "/changes/latency_ms/max", Unit::Milliseconds),
+    ("CPU of a change", "/changes/cpu_ms", Unit::Milliseconds),
+    ("CPU for each proxy reached", "/changes/cpu_us_per_proxy", Unit::Microseconds),
+    ("CPU, of one processor", "/changes/cpu_share", Unit::Percent),
+    ("responses to a proxy for a change", "/changes/responses_per_proxy", Unit::Count),
+    ("responses to a proxy, mean", "/changes/pushes_mean", Unit::Count),
+    ("responses to a proxy, max", "/changes/pushes_max", Unit::Count),
+    ("sent for a change, resources", "/changes/resources", Unit::Count),
+    ("sent for a change", "/changes/bytes", Unit::Kibibytes),
+    ("to each proxy reached", "/changes/bytes_per_proxy", Unit::Kibibytes),
+    ("to proxies not concerned", "/changes/stray_bytes", Unit::Bytes),
+    ("generated for a change", "/changes/generated", Unit::Count),
+    ("decided for a change", "/changes/compiled", Unit::Count),
+    ("time of all changes", "/changes/seconds", Unit::Seconds),
+    ("memory after a quarter", "/changes/memory_first", Unit::Mebibytes),
+    ("memory at the end", "/changes/memory_last", Unit::Mebibytes),
+    ("growth with each change", "/changes/bytes_per_change", Unit::Bytes),
+    ("idle afterwards, CPU a second", "/idle_cpu_ms_per_second", Unit::Milliseconds),
+    ("services", "/shape/services", Unit::Count),
+    ("proxies", "/storm/proxies", Unit::Count),
+];
+
+/// The figures of one run or of several as JSON: of several, the median of each,
+/// with the least and the greatest.
 #[must_use]
-pub fn table(figures: &Figures) -> String {
-    let Figures { options, proxies, storm, changes } = figures;
-    let mebibytes = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
-    let kibibytes = |bytes: f64| format!("{:.1} KiB", bytes / 1024.0);
-    let per_proxy = |all: u64| all as f64 / (*proxies).max(1) as f64;
+pub fn to_json(runs: &[Figures]) -> Value {
+    let all: Vec<Value> = runs.iter().map(Figures::to_json).collect();
+    match &all[..] {
+        [one] => one.clone(),
+        _ => json!({ "runs": all, "median": Value::Object(LINES.iter().filter_map(|(_, pointer, _)| {
+            let spread = spread(&all, pointer)?;
+            let shown = json!({ "median": spread.median, "min": spread.min, "max": spread.max });
+            Some((pointer.trim_start_matches('/').replace('/', "."), shown))
+        }).collect()) }),
+    }
+}
+
+/// The figures of one run or of several as a table.
+#[must_use]
+pub fn table(runs: &[Figures]) -> String {
+    let all: Vec<Value> = runs.iter().map(Figures::to_json).collect();
     let mut table = Table::new();
     table.load_style(comfy_table::presets::UTF8_FULL_CONDENSED);
-    let mut row = |name: &str, value: String| {
-        table.add_row([name.to_owned(), value]);
-    };
-    row(
-        "mesh",
-        format!(
-            "{} services with {} endpoints; {proxies} proxies, {:?}, {:?}, reach {}",
-            options.services, options.endpoints, options.mode, options.dialect, options.reach
-        ),
-    );
-    row("storm", format!("{:.2} s, {:.2} s of CPU", storm.seconds, storm.cpu_seconds));
-    row(
-        "sent to a proxy",
-        format!("{:.1} resources, {}", per_proxy(storm.resources), kibibytes(per_proxy(storm.bytes))),
-    );
-    row(
-        "memory before, peak, idle",
-        format!(
-            "{}, {}, {}",
-            mebibytes(storm.memory_before),
-            mebibytes(storm.memory_peak),
-            mebibytes(storm.memory_idle)
-        ),
-    );
-    row(
-        "memory for a proxy, idle",
-        kibibytes(per_proxy(storm.memory_idle.saturating_sub(storm.memory_before))),
-    );
-    row(
-        "changes",
-        format!("{} of kind {:?}, {:.1} proxies each", changes.count, options.change, changes.proxies),
-    );
-    let Percentiles { p50, p99, max } = changes.latency;
-    row("change to last ACK", format!("p50 {p50:.1} ms, p99 {p99:.1} ms, max {max:.1} ms"));
-    row(
-        "CPU of a change",
-        format!("{:.2} ms, {:.1} µs for each proxy reached", changes.cpu_ms, figures.cpu_us_per_proxy()),
-    );
-    row("sent for a change", format!("{:.1} resources, {}", changes.resources, kibibytes(changes.bytes)));
-    row(
-        "generated for a change",
-        format!("{:.1} resources, {:.1} decisions", changes.generated, changes.compiled),
-    );
+    if let [first, _, ..] = runs {
+        let median = format!("median of {}", runs.len());
+        table.set_header([first.title(), median, "least".to_owned(), "greatest".to_owned()]);
+    } else if let [first] = runs {
+        table.set_header([first.title(), String::new()]);
+    }
+    for (name, pointer, unit) in LINES {
+        let Some(Spread { median, min, max }) = spread(&all, pointer) else { continue };
+        let mut row = vec![name.to_owned(), unit.show(median)];
+        if runs.len() > 1 {
+            row.extend([unit.show(min), unit.show(max)]);
+        }
+        table.add_row(row);
+    }
     table.to_string()
+}
+
+impl Figures {
+    fn title(&self) -> String {
+        let FleetOptions { mode, change, reach, seen_by, .. } = &self.options;
+        let seen_by = seen_by.map_or_else(String::new, |count| format!(", seen by {count}"));
+        format!("{mode:?}, reach {reach}, {change:?}{seen_by}")
+    }
+}
+
+/// A figure in several runs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Spread {
+    median: f64,
+    min: f64,
+    max: f64,
+}
+
+fn spread(runs: &[Value], pointer: &str) -> Option<Spread> {
+    let mut values: Vec<f64> = runs.iter().filter_map(|run| run.pointer(pointer)?.as_f64()).collect();
+    values.sort_by(f64::total_cmp);
+    let (min, max) = (*values.first()?, *values.last()?);
+    let middle = values.len() / 2;
+    let median = if values.len() % 2 == 1 {
+        values[middle]
+    } else {
+        f64::midpoint(values[middle - 1], values[middle])
+    };
+    Some(Spread { median, min, max })
 }
 
 #[cfg(test)]
@@ -192,5 +391,13 @@ mod tests {
         assert_eq!(Percentiles::of(&values), Percentiles { p50: 100.0, p99: 198.0, max: 200.0 });
         assert_eq!(Percentiles::of(&[7.0]), Percentiles { p50: 7.0, p99: 7.0, max: 7.0 });
         assert_eq!(Percentiles::of(&[]), Percentiles { p50: 0.0, p99: 0.0, max: 0.0 });
+    }
+
+    #[test]
+    fn of_several_runs_the_median_and_the_spread_are_shown() {
+        let runs = [3.0, 1.0, 8.0, 2.0].map(|value| json!({ "a": { "b": value } }));
+        assert_eq!(spread(&runs, "/a/b"), Some(Spread { median: 2.5, min: 1.0, max: 8.0 }));
+        assert_eq!(spread(&runs[..3], "/a/b").map(|spread| spread.median), Some(3.0));
+        assert_eq!(spread(&runs, "/a/c"), None);
     }
 }

@@ -1,11 +1,10 @@
-//! The measurement itself.
+//! The measurement itself: a mesh, the storm, and what happens then.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use osm_core::model::MeshObject;
 use osm_core::snapshot::MeshOptions;
 use tokio::task::JoinSet;
@@ -14,9 +13,9 @@ use super::board::Board;
 use super::controller::{self, ControllerProcess};
 use super::credentials::Credentials;
 use super::manifests::documents;
-use super::plan::{FleetOptions, Plan, PlannedChange};
+use super::plan::{Course, FleetOptions, Plan};
 use super::references::References;
-use super::report::{ChangeFigures, Figures, Percentiles, StormFigures};
+use super::report::{CourseFigures, Figures, StormFigures};
 use super::stream::{self, Shared};
 
 /// How long the storm or a change may take.
@@ -26,16 +25,20 @@ const QUIET: Duration = Duration::from_millis(250);
 /// How often is looked. It is not part of any figure.
 const LOOK: Duration = Duration::from_millis(2);
 
-/// Counters of the controller, as `/metrics` names them.
-const GENERATED: &str = "osm_push_generated_total";
-const COMPILED: &str = "osm_push_compiled_total";
-
-/// Measures.
+/// Measures, as often as is asked for.
 ///
 /// # Errors
 /// When the controller can't be started, a stream ends, or a change does not
 /// arrive at all whom it concerns.
-pub async fn run(options: FleetOptions) -> Result<Figures> {
+pub async fn run(options: FleetOptions) -> Result<Vec<Figures>> {
+    let mut runs = Vec::new();
+    for number in 1..=options.runs.max(1) {
+        runs.push(run_once(options.clone()).await.with_context(|| format!("run {number}"))?);
+    }
+    Ok(runs)
+}
+
+async fn run_once(options: FleetOptions) -> Result<Figures> {
     let program = controller::find(options.controller.as_deref())?;
     let plan = Plan::new(options)?;
     let folder = tempfile::tempdir().context("making a folder")?;
@@ -50,7 +53,7 @@ pub async fn run(options: FleetOptions) -> Result<Figures> {
     let shared = Arc::new(Shared {
         address: controller.xds,
         dialect: plan.options().dialect,
-        board: Board::new(proxies.len()),
+        board: Board::new(proxies.len(), plan.options().services),
         references: References::default(),
     });
     let mut tls = Vec::new();
@@ -59,36 +62,29 @@ pub async fn run(options: FleetOptions) -> Result<Figures> {
     }
     let mut measurement = Measurement { plan, manifests, controller, shared, streams: JoinSet::new() };
     let storm = measurement.storm(tls).await.with_context(|| measurement.controller.log())?;
-    let changes = measurement.changes().await.with_context(|| measurement.controller.log())?;
+    let changes = measurement.course().await.with_context(|| measurement.controller.log())?;
+    let idle = measurement.idle().await?;
     let Measurement { plan, controller, mut streams, .. } = measurement;
     streams.shutdown().await;
     controller.end()?;
-    Ok(Figures { options: plan.options().clone(), proxies: proxies.len(), storm, changes })
+    Ok(Figures { options: plan.options().clone(), proxies: proxies.len(), storm, changes, idle })
 }
 
 /// Writes a file in such a way that nobody sees half of it.
-fn write(folder: &Path, file: &str, objects: &[MeshObject]) -> Result<()> {
+pub(super) fn write(folder: &Path, file: &str, objects: &[MeshObject]) -> Result<()> {
     let fresh = folder.join(format!(".{file}"));
     std::fs::write(&fresh, documents(objects))
         .and_then(|()| std::fs::rename(&fresh, folder.join(file)))
         .with_context(|| format!("writing {file}"))
 }
 
-struct Measurement {
-    plan: Plan,
-    manifests: PathBuf,
-    controller: ControllerProcess,
-    shared: Arc<Shared>,
+/// A mesh with a controller and proxies.
+pub(super) struct Measurement {
+    pub(super) plan: Plan,
+    pub(super) manifests: PathBuf,
+    pub(super) controller: ControllerProcess,
+    pub(super) shared: Arc<Shared>,
     streams: JoinSet<()>,
-}
-
-/// What one change cost.
-struct Cost {
-    reached: usize,
-    latency: Duration,
-    cpu: Duration,
-    resources: u64,
-    bytes: u64,
 }
 
 impl Measurement {
@@ -118,67 +114,35 @@ impl Measurement {
         })
     }
 
-    async fn changes(&mut self) -> Result<ChangeFigures> {
-        let count = self.plan.options().changes;
+    /// What happens after the storm.
+    async fn course(&mut self) -> Result<CourseFigures> {
         // The controller counts work when a change is done: that of the storm with this one.
         let first = self.plan.change(0);
         self.change(&first).await.context("the first change")?;
-        let (generated, compiled) = (self.controller.counter(GENERATED)?, self.controller.counter(COMPILED)?);
-        let mut costs = Vec::new();
-        let mut expected = 0;
-        for number in 1..=count {
-            let change = self.plan.change(number);
-            expected += change.concerns.len();
-            costs.push(
-                self.change(&change).await.with_context(|| format!("change {number}, {}", change.file))?,
-            );
-        }
-        let average = |sum: f64| sum / count as f64;
-        let latencies: Vec<f64> = costs.iter().map(|cost| cost.latency.as_secs_f64() * 1e3).collect();
-        Ok(ChangeFigures {
-            count,
-            proxies: average(costs.iter().map(|cost| cost.reached as f64).sum()),
-            expected: average(expected as f64),
-            latency: Percentiles::of(&latencies),
-            cpu_ms: average(costs.iter().map(|cost| cost.cpu.as_secs_f64() * 1e3).sum()),
-            resources: average(costs.iter().map(|cost| cost.resources as f64).sum()),
-            bytes: average(costs.iter().map(|cost| cost.bytes as f64).sum()),
-            generated: average(self.controller.counter(GENERATED)? - generated),
-            compiled: average(self.controller.counter(COMPILED)? - compiled),
+        Ok(match self.plan.options().course() {
+            Course::Single => CourseFigures::Single(self.single().await?),
+            Course::Steady(rate, seconds) => CourseFigures::Steady(self.steady(rate, seconds).await?),
+            Course::Burst(changes) => CourseFigures::Burst(self.bursts(changes).await?),
+            Course::Soak(changes) => CourseFigures::Soak(self.soak(changes).await?),
         })
     }
 
-    async fn change(&mut self, change: &PlannedChange) -> Result<Cost> {
-        let wanted = change.concerns.len();
+    /// The computing time when nothing happens, in milliseconds a second.
+    async fn idle(&self) -> Result<f64> {
+        let seconds = self.plan.options().idle.max(0.0);
+        // What the last change led to is over.
+        tokio::time::sleep(QUIET).await;
         let cpu = self.controller.cpu()?;
-        let received = self.shared.board.received();
-        self.shared.board.begin();
-        let begin = Instant::now();
-        write(&self.manifests, &change.file, &change.objects)?;
-        self.wait("all proxies concerned were reached", |board| board.reached_proxies() >= wanted).await?;
-        self.quiet().await?;
-        let reached: BTreeSet<usize> = self.shared.board.reached().collect();
-        ensure!(
-            reached.is_superset(&change.concerns),
-            "proxies {:?} were not reached",
-            change.concerns.difference(&reached).collect::<Vec<_>>()
-        );
-        let received = self.shared.board.received() - received;
-        Ok(Cost {
-            reached: reached.len(),
-            latency: self.shared.board.last() - begin,
-            cpu: self.controller.cpu()? - cpu,
-            resources: received.resources,
-            bytes: received.bytes,
-        })
+        tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
+        Ok((self.controller.cpu()? - cpu).as_secs_f64() * 1e3 / seconds.max(f64::EPSILON))
     }
 
     /// Waits until nothing has come for a while.
-    async fn quiet(&self) -> Result<()> {
+    pub(super) async fn quiet(&self) -> Result<()> {
         self.wait("responses stop coming", |board| board.last().elapsed() >= QUIET).await
     }
 
-    async fn wait(&self, what: &str, done: impl Fn(&Board) -> bool) -> Result<()> {
+    pub(super) async fn wait(&self, what: &str, done: impl Fn(&Board) -> bool) -> Result<()> {
         let board = &self.shared.board;
         let deadline = Instant::now() + PATIENCE;
         while !done(board) {

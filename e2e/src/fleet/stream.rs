@@ -151,12 +151,18 @@ async fn sotw(shared: &Shared, index: usize, uuid: &str, tls: rustls::ClientConf
 
 impl<R> Talk<'_, R> {
     fn take(&mut self, incoming: Incoming, resources: usize, bytes: usize) -> Result<()> {
+        // The names of resources that nothing is awaited of are not looked at.
+        let endpoints = match incoming.kind {
+            ResourceKind::Endpoints if self.was_synced => incoming.names.clone(),
+            _ => Vec::new(),
+        };
         for outgoing in self.proxy.on_response(incoming) {
             if self.requests.send((self.encode)(outgoing, None)).is_err() {
                 bail!("requests are not taken any more");
             }
         }
         self.shared.board.acknowledged(self.index, resources, bytes);
+        endpoints.iter().for_each(|name| self.shared.board.endpoints_acknowledged(name));
         if !self.was_synced && self.proxy.is_synced() {
             self.was_synced = true;
             self.shared.board.synced();

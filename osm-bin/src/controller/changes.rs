@@ -99,6 +99,7 @@ impl Changes {
         registry: Arc<Registry>,
     ) {
         let (mut before, mut counted) = (Work::default(), Work::default());
+        let mut found = 0;
         while let Some((snapshot, change)) = snapshots.changed().await {
             let begun = Instant::now();
             let wanted = snapshot.version();
@@ -108,13 +109,15 @@ impl Changes {
             };
             let done = work - before;
             before = work;
-            // Asking costs a look at every connected proxy: not where none was given anything.
+            if change.diagnostics {
+                found = findings(&snapshot);
+            }
             let is_acknowledged =
                 done.views == 0 || tokio::time::timeout(PATIENCE, registry.converged()).await.is_ok();
             let report = ChangeReport {
                 snapshot: wanted,
                 change,
-                findings: findings(&snapshot),
+                findings: found,
                 proxies: done.views,
                 generated: done.generated,
                 acknowledged_in: is_acknowledged.then(|| begun.elapsed()),

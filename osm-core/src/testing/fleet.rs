@@ -94,7 +94,13 @@ impl Fleet {
     /// The routes that every target of the fleet names.
     #[must_use]
     pub fn group(path: &str) -> HttpRouteGroup {
-        let mut object = HttpRouteGroup::new(name("routes"));
+        Self::group_named("routes", path)
+    }
+
+    /// Routes of another name.
+    #[must_use]
+    pub fn group_named(group: &str, path: &str) -> HttpRouteGroup {
+        let mut object = HttpRouteGroup::new(name(group));
         object.matches.push(HttpMatch {
             name: "all".to_owned(),
             path_regex: Some(path.to_owned()),
@@ -117,7 +123,9 @@ impl Fleet {
         Self::workload(&format!("client-{client}"), &format!("c{account}"), address(10, 200, client), None)
     }
 
-    fn server(service: usize, endpoint: usize) -> Workload {
+    /// A server of a service.
+    #[must_use]
+    pub fn server(service: usize, endpoint: usize) -> Workload {
         let pod = format!("s{service}-{endpoint}");
         let proxy = format!("server-{service}-{endpoint}");
         Self::workload(&pod, &format!("s{service}"), server_address(service, endpoint), Some(proxy))
@@ -145,5 +153,9 @@ fn address(a: u8, b: u8, host: usize) -> IpAddr {
 }
 
 fn server_address(service: usize, endpoint: usize) -> IpAddr {
+    if endpoint >= 100 {
+        // So many only a few services have.
+        return address(11, service as u8, endpoint);
+    }
     IpAddr::V4(Ipv4Addr::new(10, 100 + endpoint as u8, (service / 250) as u8, (service % 250) as u8 + 1))
 }
