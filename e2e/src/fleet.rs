@@ -21,7 +21,8 @@ mod stream;
 mod wire;
 
 pub use manifests::{documents, of_object};
-pub use plan::{ChangeKind, Course, DialectKind, FleetOptions, Mode, Plan, PlannedChange};
+pub use options::{ChangeKind, Course, DialectKind, FleetOptions, Mode};
+pub use plan::{Plan, PlannedChange};
 pub use report::{
     BurstFigures, ChangeFigures, CourseFigures, Figures, Percentiles, Pushes, SoakFigures, SteadyFigures,
     StormFigures, table, to_json,

@@ -4,7 +4,7 @@
 use comfy_table::Table;
 use serde_json::{Value, json};
 
-use super::plan::FleetOptions;
+use super::options::FleetOptions;
 
 /// What a measurement found.
 #[derive(Debug, Clone)]

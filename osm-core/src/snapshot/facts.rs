@@ -369,7 +369,8 @@ fn labels(service: &Service) -> impl Iterator<Item = Label> {
     service.selector.iter().map(label)
 }
 
-/// Whether a workload has all labels that a service selects by, of which there is one.
+/// Whether a workload has all labels that a service selects by. A service without
+/// any selects nobody.
 fn selects(service: &Service, workload: &Workload) -> bool {
     !service.selector.is_empty()
         && service.selector.iter().all(|(key, value)| workload.labels.get(key) == Some(value))
