@@ -1,3 +1,5 @@
+//! Tests of who may open a stream, without streams.
+
 use super::*;
 
 fn admission(adjust: impl FnOnce(&mut ServerOptions)) -> Arc<Admission> {

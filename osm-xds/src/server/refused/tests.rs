@@ -1,3 +1,5 @@
+//! Tests of what is told of refused resources.
+
 use osm_core::diagnostic::Origin;
 use osm_core::name::{Kind, ObjectRef, QualifiedName};
 use prometheus_client::registry::Registry;
