@@ -220,7 +220,7 @@ impl ViewWatch {
     /// Whether there will never be another view.
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        self.views.has_changed().is_err()
+        self.shown.has_changed().is_err()
     }
 
     /// Waits for a view that was not seen yet. Safe to cancel.
