@@ -11,6 +11,7 @@ mod controller;
 mod credentials;
 mod manifests;
 mod many;
+mod options;
 mod plan;
 mod proxy;
 mod references;
