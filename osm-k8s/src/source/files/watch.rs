@@ -37,7 +37,7 @@ const MAX_LOOKS: usize = 50;
 /// A change so soon after the last is one of many, which are taken together: once
 /// there was no other for the second of these, or after the third.
 const BURST: [Duration; 3] =
-    [Duration::from_millis(10), Duration::from_millis(3), Duration::from_millis(100)];
+    [Duration::from_millis(10), Duration::from_millis(8), Duration::from_millis(100)];
 
 /// The manifests of a file or folder as they change.
 ///
