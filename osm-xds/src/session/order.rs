@@ -16,18 +16,39 @@ const USERS: [ResourceKind; 2] = [ResourceKind::Listener, ResourceKind::Route];
 
 /// A bound on waiting that begins to run when it is first looked at.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Bound(Option<Instant>);
+pub(super) enum Bound {
+    /// It does not run yet.
+    #[default]
+    Idle,
+    /// It runs until then.
+    Until(Instant),
+    /// It has passed, and nobody needs to be woken for it again.
+    Passed,
+}
 
 impl Bound {
     /// Whether it has passed.
     fn passed(&mut self, now: Instant, timeout: Duration) -> bool {
-        match self.0 {
-            Some(until) => until <= now,
+        if matches!(self, Self::Idle) {
             // An end that no clock can show is never reached.
-            None => {
-                self.0 = now.checked_add(timeout);
-                timeout.is_zero()
-            }
+            *self = now.checked_add(timeout).map_or(Self::Idle, Self::Until);
+        }
+        self.note(now);
+        matches!(self, Self::Passed)
+    }
+
+    /// Notes if it has passed; does not begin it.
+    fn note(&mut self, now: Instant) {
+        if matches!(self, Self::Until(until) if *until <= now) {
+            *self = Self::Passed;
+        }
+    }
+
+    /// When it passes, if it runs.
+    fn until(self) -> Option<Instant> {
+        match self {
+            Self::Until(until) => Some(until),
+            Self::Idle | Self::Passed => None,
         }
     }
 }
@@ -158,7 +179,11 @@ impl Core {
         let bound = self.options().acknowledgement_timeout;
         let mut expired = false;
         for kind in ResourceKind::ALL {
-            for record in &mut self.kind_mut(kind).in_flight {
+            let state = self.kind_mut(kind);
+            // Whoever waits for it may have gone; a deadline that has passed must not
+            // stay one, or the stream would look again and again.
+            state.earlier.iter_mut().for_each(|bound| bound.note(now));
+            for record in &mut state.in_flight {
                 let due = record.sent_at.checked_add(bound).is_some_and(|due| due <= now);
                 expired |= due && !record.expired;
                 record.expired |= due;
@@ -178,8 +203,8 @@ impl Core {
 
     /// When something that waits may go on although nothing has come in.
     pub(super) fn next_expiry(&self) -> Option<Instant> {
-        let earlier = ResourceKind::ALL.into_iter().filter_map(|kind| self.kind(kind).earlier?.0);
-        let resumed = self.resumed.and_then(|bound| bound.0);
+        let earlier = ResourceKind::ALL.into_iter().filter_map(|kind| self.kind(kind).earlier?.until());
+        let resumed = self.resumed.and_then(Bound::until);
         earlier.chain(resumed).chain(self.next_expired_answer()).min()
     }
 

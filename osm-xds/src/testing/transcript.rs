@@ -223,7 +223,12 @@ impl Transcript {
         let response = match &mut self.session {
             Session::Delta(session) => session.next_response(self.now),
             Session::Sotw(session) => session.next_response(self.now),
-        }?;
+        };
+        if response.is_none() {
+            let is_later = self.session.deadline().is_none_or(|deadline| deadline > self.now);
+            assert!(is_later, "it has nothing to say, and wants to be asked at once for ever");
+        }
+        let response = response?;
         self.kinds.insert(response.nonce.to_string(), response.kind);
         let last = self.last.entry(response.kind).or_default();
         last.version.clone_from(&response.version_info);
@@ -246,6 +251,13 @@ impl Session {
         match self {
             Self::Delta(session) => session.on_view(view),
             Self::Sotw(session) => session.on_view(view),
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        match self {
+            Self::Delta(session) => session.deadline(),
+            Self::Sotw(session) => session.deadline(),
         }
     }
 }

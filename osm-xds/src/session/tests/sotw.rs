@@ -331,3 +331,25 @@ fn what_a_proxy_kept_from_before_by_a_refusal_goes_when_it_is_gone() {
         ",
     );
 }
+
+#[test]
+fn a_deadline_that_has_passed_with_nothing_to_say_is_none_any_more() {
+    Transcript::sotw().play(
+        "
+        view 1 cds:a=1
+        <- cds a
+        -> 1 cds a=1
+        <- ack 1
+        view 2 cds:a=2>sds:s
+        reconnect
+        <- cds a having
+        -> nothing
+        wait 25s
+        # Nothing is asked for now, and so nothing is waited for.
+        <- cds
+        -> nothing
+        wait 25s
+        -> nothing
+        ",
+    );
+}
