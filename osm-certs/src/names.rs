@@ -4,10 +4,13 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 
+use osm_core::diagnostic::harmless;
 use x509_parser::extensions::GeneralName;
 
 /// The longest DNS name, in bytes.
 const MAX_DNS_NAME: usize = 253;
+/// How much of a name is shown, in characters: no name of a mesh is longer.
+const MAX_SHOWN: usize = 600;
 /// The longest part of a DNS name between two dots, in bytes.
 const MAX_DNS_LABEL: usize = 63;
 
@@ -26,8 +29,8 @@ pub enum AlternativeName {
 impl fmt::Display for AlternativeName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Uri(uri) => write!(f, "URI {uri}"),
-            Self::Dns(name) => write!(f, "DNS {name}"),
+            Self::Uri(uri) => write!(f, "URI {}", harmless(uri, MAX_SHOWN)),
+            Self::Dns(name) => write!(f, "DNS {}", harmless(name, MAX_SHOWN)),
             Self::Ip(address) => write!(f, "IP {address}"),
         }
     }
@@ -46,7 +49,11 @@ fn read_one(name: &GeneralName<'_>) -> Result<AlternativeName, String> {
         GeneralName::URI(uri) => Ok(AlternativeName::Uri((*uri).to_owned())),
         GeneralName::DNSName(name) => Ok(AlternativeName::Dns((*name).to_owned())),
         GeneralName::IPAddress(bytes) => address(bytes).map(AlternativeName::Ip),
-        other => Err(format!("it has a name of a kind that a mesh does not use: {other}")),
+        other => {
+            let shown = other.to_string();
+            let shown = harmless(&shown, MAX_SHOWN);
+            Err(format!("it has a name of a kind that a mesh does not use: {shown}"))
+        }
     }
 }
 
@@ -87,6 +94,14 @@ mod tests {
         for bad in ["", "a..b", "-a", "a-", "A", "*.a", "a_b", "a.", &"x".repeat(64), &long] {
             assert!(!is_dns_name(bad), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_name_is_shown_so_that_it_harms_nobody() {
+        let hostile = "spiffe://td/\u{1b}[2J\0".to_owned();
+        assert_eq!(AlternativeName::Uri(hostile).to_string(), "URI spiffe://td/\\u{1b}[2J\\0");
+        let error = read(&[GeneralName::RFC822Name("a\0b")]).expect_err("another kind");
+        assert!(error.contains("a\\0b"), "{error}");
     }
 
     #[test]

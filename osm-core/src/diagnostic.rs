@@ -1,10 +1,21 @@
 //! Diagnostics and provenance: which object is at fault, and which object made
 //! a decision.
 
+mod harmless;
+
 use std::fmt;
 use std::sync::Arc;
 
 use crate::name::ObjectRef;
+
+pub use harmless::harmless;
+
+/// The longest message of a finding, in characters.
+const MAX_MESSAGE: usize = 1_000;
+/// The longest path of a field, in characters.
+const MAX_FIELD: usize = 300;
+/// The longest path of a file, as it is shown: the longest that Linux knows.
+const MAX_PATH: usize = 4_096;
 
 /// What a diagnostic is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,15 +49,16 @@ pub struct Location {
 
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&harmless(&self.file, MAX_PATH))?;
         match self.line {
-            0 => f.write_str(&self.file),
-            line => write!(f, "{}:{line}", self.file),
+            0 => Ok(()),
+            line => write!(f, ":{line}"),
         }
     }
 }
 
 /// One finding about user input: which object, which field, what is wrong and
-/// what to do about it.
+/// what to do about it. Its texts are [`harmless`], whatever they quote.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Diagnostic {
     /// How bad it is.
@@ -72,14 +84,8 @@ impl Diagnostic {
         object: ObjectRef,
         message: impl Into<String>,
     ) -> Self {
-        Self {
-            severity,
-            code,
-            object: Some(object),
-            field: String::new(),
-            message: message.into(),
-            location: None,
-        }
+        let message = shown(message.into(), MAX_MESSAGE);
+        Self { severity, code, object: Some(object), field: String::new(), message, location: None }
     }
 
     /// A finding about a file that does not hold a readable object.
@@ -90,20 +96,14 @@ impl Diagnostic {
         location: Location,
         message: impl Into<String>,
     ) -> Self {
-        Self {
-            severity,
-            code,
-            object: None,
-            field: String::new(),
-            message: message.into(),
-            location: Some(location),
-        }
+        let message = shown(message.into(), MAX_MESSAGE);
+        Self { severity, code, object: None, field: String::new(), message, location: Some(location) }
     }
 
     /// The same finding, at a field.
     #[must_use]
     pub fn at(mut self, field: impl Into<String>) -> Self {
-        self.field = field.into();
+        self.field = shown(field.into(), MAX_FIELD);
         self
     }
 
@@ -112,6 +112,13 @@ impl Diagnostic {
     pub fn located(mut self, location: Option<Location>) -> Self {
         self.location = location.or(self.location);
         self
+    }
+}
+
+fn shown(text: String, longest: usize) -> String {
+    match harmless(&text, longest) {
+        std::borrow::Cow::Owned(other) => other,
+        std::borrow::Cow::Borrowed(_) => text,
     }
 }
 
@@ -159,5 +166,23 @@ impl fmt::Display for Origin {
             Self::Object(object, generation) => write!(f, "{object}@{generation}"),
             Self::Default(rule) => write!(f, "default: {rule}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::Kind;
+
+    #[test]
+    fn a_finding_is_harmless_whatever_it_quotes() {
+        let name = "shop/store".parse().expect("a name");
+        let object = ObjectRef::namespaced(Kind::Service, &name);
+        let hostile = "\u{1b}]0;x\u{7}\u{202e}\n";
+        let location = Location { file: format!("a{hostile}.yaml").into(), line: 3 };
+        let finding = Diagnostic::new(Severity::Error, "x", object, hostile.repeat(10_000)).at(hostile);
+        let text = finding.located(Some(location)).to_string();
+        assert!(text.chars().all(|letter| letter == '…' || (' '..='~').contains(&letter)), "{text:?}");
+        assert!(text.len() < 20_000, "{}", text.len());
     }
 }

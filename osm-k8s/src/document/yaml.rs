@@ -1,5 +1,6 @@
 //! One YAML document into a type, with the path and the line of a mistake.
 
+use osm_core::diagnostic::harmless;
 use serde::de::DeserializeSeed;
 use serde_saphyr::{MessageFormatter, Options};
 
@@ -78,10 +79,7 @@ pub(super) fn path(path: &serde_path_to_error::Path) -> String {
 
 /// A text of others as it may stand in a message: short, and on one line.
 pub(super) fn plain(text: &str) -> String {
+    // Breaks are how parsers wrap their messages, and no more than spaces.
     let one_line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let mut plain: String = one_line.chars().take(MAX_MESSAGE).filter(|c| !c.is_control()).collect();
-    if one_line.chars().nth(MAX_MESSAGE).is_some() {
-        plain.push('…');
-    }
-    plain
+    harmless(&one_line, MAX_MESSAGE).into_owned()
 }

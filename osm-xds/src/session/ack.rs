@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
+use osm_core::diagnostic::harmless;
+
 use super::core::Core;
 use super::in_flight::{Item, Nonce, Record, Said};
 use super::kind::{KindState, Pending, Refused};
@@ -11,7 +13,7 @@ use super::status::{Nack, Received, Rejected};
 use crate::resource::{ResourceKind, ResourceName};
 use crate::view::View;
 
-/// How much of a proxy's message is kept.
+/// How much of a proxy's message is kept, in characters.
 const MAX_MESSAGE: usize = 1024;
 
 impl Core {
@@ -67,7 +69,7 @@ impl Core {
             1 => Blame::TheOne,
             _ => Blame::Unknown,
         };
-        let message = message.chars().take(MAX_MESSAGE).collect();
+        let message = harmless(message, MAX_MESSAGE).into_owned();
         let nack = Arc::new(Nack { kind, nonce, message, suspects });
         let Some(base) = self.base().cloned() else { return nack };
         let repeats = self.is_whole(kind);
