@@ -60,7 +60,7 @@ pub struct InProcessCa {
 #[derive(Debug, Error)]
 pub enum CaError {
     /// A file or folder can't be used as it should.
-    #[error("cannot {action} {}", path.display())]
+    #[error("cannot {action} {}{}", path.display(), advice(source))]
     Storage {
         /// What was tried.
         action: &'static str,
@@ -95,8 +95,8 @@ impl InProcessCa {
     /// files; call it before serving, or off the asynchronous threads.
     ///
     /// # Errors
-    /// When files can't be read or written, and when the pair is not one to be
-    /// used: one file of the two is missing, they do not belong together, others
+    /// When files can't be read or written (then neither is there if neither was), and
+    /// when the pair is not one to be used: one file of the two is missing, they do not belong together, others
     /// may read the key, the certificate is not a self-signed authority's or has
     /// ended. The text says what to do; nothing is overwritten.
     pub fn create_or_load(folder: impl AsRef<Path>) -> Result<Self, CaError> {
@@ -177,6 +177,21 @@ impl Issuer for InProcessCa {
 impl fmt::Debug for InProcessCa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("InProcessCa").field("root", self.root.bundle()).finish_non_exhaustive()
+    }
+}
+
+/// What to do about an error of a file, where that is known.
+fn advice(error: &std::io::Error) -> &'static str {
+    use std::io::ErrorKind;
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            "; free some space there and start again, nothing was changed"
+        }
+        ErrorKind::ReadOnlyFilesystem => {
+            "; make the folder writable until the root is made, or put the two files of a root there"
+        }
+        ErrorKind::PermissionDenied => "; let the user that this runs as read and write there",
+        _ => "",
     }
 }
 

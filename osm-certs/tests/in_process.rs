@@ -248,6 +248,24 @@ fn a_folder_that_can_t_be_used_is_named() {
     assert!(matches!(&error, CaError::Storage { .. }) && error.to_string().contains("file/ca"), "{error}");
 }
 
+#[test]
+fn what_is_no_file_or_far_too_large_is_refused_and_not_read() {
+    for name in ["ca.key", "ca.crt"] {
+        let folder = tempfile::tempdir().expect("a folder");
+        load(folder.path()).expect("it is made");
+        let path = folder.path().join(name);
+        let file = fs::File::options().write(true).open(&path).expect("it is there");
+        file.set_len(1 << 40).expect("a sparse file");
+        assert!(refusal(folder.path()).contains(&format!("{name} has more than 262144 bytes")));
+        fs::remove_file(&path).expect("it is removed");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+        assert!(refusal(folder.path()).contains(&format!("{name} is no regular file")));
+        fs::remove_file(&path).expect("it is removed");
+        fs::create_dir(&path).expect("a folder");
+        assert!(refusal(folder.path()).contains(&format!("{name} is no regular file")));
+    }
+}
+
 #[tokio::test]
 async fn a_key_of_an_unknown_kind_is_refused() {
     let ca = InProcessCa::ephemeral().expect("an authority");

@@ -1,13 +1,14 @@
 //! The root in a folder: two files that are there together or not at all.
 //!
-//! The key is written first and the certificate last, each by renaming a file
-//! that is complete on disk; so who sees both sees a whole pair, and a crash in
-//! between leaves a key alone, which is refused and never overwritten.
+//! Both are complete on disk under other names before the key gets its name, and
+//! the certificate last; so who sees both sees a whole pair, a disk that is full leaves
+//! neither, and a crash in between leaves a key alone, which is refused and never
+//! overwritten.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use zeroize::Zeroizing;
@@ -20,6 +21,8 @@ pub const CERTIFICATE_FILE: &str = "ca.crt";
 pub const KEY_FILE: &str = "ca.key";
 /// The file that is locked while a root is made.
 const LOCK_FILE: &str = "ca.lock";
+/// The most that either file may hold, in bytes: a hundred times what is needed.
+const MAX_BYTES: u64 = 256 * 1024;
 
 /// Loads the pair, or makes it if neither file is there.
 pub(super) fn create_or_load(folder: &Path, now: SystemTime) -> Result<Root, CaError> {
@@ -64,12 +67,26 @@ fn look(folder: &Path) -> Result<Found, CaError> {
 
 fn contents(folder: &Path, name: &str) -> Result<Option<Zeroizing<String>>, CaError> {
     let path = folder.join(name);
+    // Opening a pipe would wait for its writer.
+    match std::fs::metadata(&path) {
+        Ok(metadata) if !metadata.is_file() => {
+            return Err(refused(folder, format!("{name} is no regular file; move it away")));
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Ok(_) | Err(_) => {}
+    }
     let mut file = match File::open(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(storage("open", &path)(error)),
     };
     let metadata = file.metadata().map_err(storage("look at", &path))?;
+    if metadata.len() > MAX_BYTES {
+        let reason = format!(
+            "{name} has more than {MAX_BYTES} bytes, and so is no PEM file of an authority; restore it from a copy"
+        );
+        return Err(refused(folder, reason));
+    }
     let mode = metadata.permissions().mode();
     if name == KEY_FILE && mode & 0o077 != 0 {
         return Err(refused(
@@ -96,28 +113,57 @@ fn read(folder: &Path, certificate: &str, key: &str, now: SystemTime) -> Result<
 
 fn create(folder: &Path, now: SystemTime) -> Result<Root, CaError> {
     let root = Root::new(now)?;
-    write(folder, KEY_FILE, 0o600, root.key()?.pem())?;
-    write(folder, CERTIFICATE_FILE, 0o644, root.bundle().pem())?;
+    let key = Partial::write(folder, KEY_FILE, 0o600, root.key()?.pem())?;
+    let certificate = Partial::write(folder, CERTIFICATE_FILE, 0o644, root.bundle().pem())?;
+    key.finish(folder)?;
+    certificate.finish(folder).inspect_err(|_| {
+        // Nobody has seen this key: the lock is held, and nothing is signed by it.
+        std::fs::remove_file(folder.join(KEY_FILE)).ok();
+    })?;
     tracing::info!(folder = %folder.display(), "the certificate authority's root was made");
     Ok(root)
 }
 
-fn write(folder: &Path, name: &str, mode: u32, text: &str) -> Result<(), CaError> {
-    let path = folder.join(name);
-    let partial = folder.join(format!(".{name}.partial"));
-    // One that an earlier crash left could have another mode.
-    match std::fs::remove_file(&partial) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(storage("remove", &partial)(error)),
-        _ => {}
+/// A file that is complete on disk and has not its name yet. It goes when it does
+/// not get it.
+struct Partial {
+    partial: PathBuf,
+    path: PathBuf,
+}
+
+impl Partial {
+    fn write(folder: &Path, name: &str, mode: u32, text: &str) -> Result<Self, CaError> {
+        let file = Self { partial: folder.join(format!(".{name}.partial")), path: folder.join(name) };
+        // One that an earlier crash left could have another mode.
+        match std::fs::remove_file(&file.partial) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(storage("remove", &file.partial)(error));
+            }
+            _ => {}
+        }
+        let written = || -> io::Result<()> {
+            let mut open = OpenOptions::new().write(true).create_new(true).mode(mode).open(&file.partial)?;
+            open.write_all(text.as_bytes())?;
+            open.sync_all()
+        };
+        written().map_err(storage("write", &file.path))?;
+        Ok(file)
     }
-    let written = || -> io::Result<()> {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&partial)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(&partial, &path)?;
-        File::open(folder)?.sync_all()
-    };
-    written().map_err(storage("write", &path))
+
+    fn finish(self, folder: &Path) -> Result<(), CaError> {
+        let named = || -> io::Result<()> {
+            std::fs::rename(&self.partial, &self.path)?;
+            File::open(folder)?.sync_all()
+        };
+        named().map_err(storage("write", &self.path))
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        // After it got its name there is nothing to remove.
+        std::fs::remove_file(&self.partial).ok();
+    }
 }
 
 fn make_folder(folder: &Path) -> Result<(), CaError> {
