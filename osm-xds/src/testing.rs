@@ -14,6 +14,6 @@ pub mod resources;
 mod script;
 mod transcript;
 
-pub use envoy::{FakeEnvoy, Request};
+pub use envoy::{FakeEnvoy, Request, Violation};
 pub use references::{References, references};
 pub use transcript::Transcript;

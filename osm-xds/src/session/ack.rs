@@ -7,7 +7,7 @@ use std::time::Instant;
 use osm_core::diagnostic::harmless;
 
 use super::core::Core;
-use super::in_flight::{Item, Nonce, Record, Said};
+use super::in_flight::{Has, Item, Nonce, Record, Said};
 use super::kind::{KindState, Pending, Refused};
 use super::status::{Nack, Received, Rejected};
 use crate::resource::{ResourceKind, ResourceName};
@@ -57,12 +57,25 @@ impl Core {
     }
 
     /// Takes back what a refused response said. A resource that was refused
-    /// alone is not sent again until it changes; of several, each is sent again
-    /// by itself, so that the good ones arrive and the bad ones are found.
+    /// alone is not sent again until it changes, nor are those that the proxy
+    /// names: Envoy says which clusters and listeners it means. If it names none of
+    /// several, each is sent again by itself, so that the good ones arrive and the
+    /// bad ones are found; in a response that holds everything that takes the others
+    /// away for a while.
     fn refuse(&mut self, kind: ResourceKind, record: Record, message: &str) -> Arc<Nack> {
         let nonce = record.nonce;
-        let resources = record.items().iter().filter_map(|item| item.resource());
-        let suspects: Vec<_> = resources.map(|resource| Rejected::new(resource)).collect();
+        let repeats = self.is_whole(kind);
+        let named = Some(self.kind(kind)).filter(|_| kind.has_wildcard());
+        let named = named.and_then(|state| state.named(&record, message));
+        let named = named.filter(|named| repeats || !named.is_empty());
+        let is_suspect = |item: &&Item| named.as_ref().is_none_or(|named| named.contains(item.name()));
+        let resources = record.items().iter().filter(is_suspect).filter_map(|item| item.resource());
+        let mut suspects: Vec<_> = resources.map(|resource| Rejected::new(resource)).collect();
+        if named.as_ref().is_some_and(BTreeSet::is_empty) {
+            let known = self.kind(kind).refused.values().map(|refused| &refused.resource);
+            let meant = known.filter(|resource| mentions(message, resource.key.name.as_str()));
+            suspects.extend(meant.map(|resource| Rejected::new(resource)));
+        }
         let blame = match suspects.len() {
             _ if record.tainted => Blame::Unknown,
             0 => Blame::Nothing,
@@ -72,16 +85,20 @@ impl Core {
         let message = harmless(message, MAX_MESSAGE).into_owned();
         let nack = Arc::new(Nack { kind, nonce, message, suspects });
         let Some(base) = self.base().cloned() else { return nack };
-        let repeats = self.is_whole(kind);
         let state = self.kind_mut(kind);
-        match state.in_flight.front_mut() {
+        match (named, state.in_flight.front_mut()) {
+            (Some(named), _) => {
+                let are_tainted = repeats && !named.is_empty();
+                state.in_flight.iter_mut().for_each(|record| record.tainted |= are_tainted);
+                state.take_back_named(record, &named, &base, repeats, &nack);
+            }
             // The next one has all that this one had: its answer counts.
-            Some(next) if repeats && blame == Blame::Unknown => next.absorb(record),
-            _ => {
+            (None, Some(next)) if repeats && blame == Blame::Unknown => next.absorb(record.into_items()),
+            (None, _) => {
                 if repeats {
                     state.in_flight.iter_mut().for_each(|record| record.tainted = true);
                 }
-                state.take_back(record, &base, blame, repeats, &nack);
+                state.take_back(record.into_items(), &base, blame, repeats, &nack);
             }
         }
         nack
@@ -97,6 +114,8 @@ enum Blame {
     TheOne,
     /// Any of them, or something that was refused before.
     Unknown,
+    /// Others: the proxy may have applied these, and may not.
+    Others,
 }
 
 impl KindState {
@@ -111,13 +130,50 @@ impl KindState {
         record
     }
 
+    /// The names in a response that the message of its refusal names; `None` when
+    /// it names none of this response, and none that was refused before and that
+    /// the response repeats.
+    fn named(&self, record: &Record, message: &str) -> Option<BTreeSet<ResourceName>> {
+        let is_named = |name: &&ResourceName| mentions(message, name.as_str());
+        let changed = record.items().iter().filter(|item| item.resource().is_some()).map(Item::name);
+        let named: BTreeSet<_> = changed.filter(is_named).cloned().collect();
+        let pending = self.ready.iter().chain(&self.held);
+        let repeats = |pending: &Pending| record.tainted || matches!(pending.has, Has::Kept(_));
+        let kept = pending.filter(|(_, pending)| repeats(pending)).map(|(name, _)| name);
+        let is_known = self.refused.keys().chain(kept).any(|name| is_named(&name));
+        (is_known || !named.is_empty()).then_some(named)
+    }
+
+    /// Takes back what is named, and says the rest again together. If nothing new is
+    /// named, the response was refused for what it repeats: where any other would
+    /// be refused for that as well, the rest is taken to be in force.
+    fn take_back_named(
+        &mut self,
+        record: Record,
+        named: &BTreeSet<ResourceName>,
+        base: &View,
+        repeats: bool,
+        nack: &Arc<Nack>,
+    ) {
+        if named.is_empty() && !record.tainted {
+            return;
+        }
+        let (bad, others): (Vec<_>, Vec<_>) =
+            record.into_items().into_iter().partition(|item| named.contains(item.name()));
+        self.take_back(bad, base, Blame::TheOne, repeats, nack);
+        match self.in_flight.front_mut().filter(|_| repeats) {
+            Some(next) => next.absorb(others),
+            None => self.take_back(others, base, Blame::Others, repeats, nack),
+        }
+    }
+
     /// Corrects what the proxy was taken to have. It may have applied parts of
     /// what it refused, so what is not at fault is said again in any case.
-    fn take_back(&mut self, record: Record, base: &View, blame: Blame, repeats: bool, nack: &Arc<Nack>) {
+    fn take_back(&mut self, items: Vec<Item>, base: &View, blame: Blame, repeats: bool, nack: &Arc<Nack>) {
         if blame == Blame::Nothing {
             return;
         }
-        for item in record.into_items() {
+        for mut item in items {
             let (name, said) = (item.name().clone(), item.now());
             if repeats && item.resource().is_none() {
                 // Each response that follows says it again by its silence.
@@ -127,7 +183,7 @@ impl KindState {
             // A newer response speaks of it: the proxy's answer to that one counts.
             if let Some(newer) = self.in_flight.iter_mut().find_map(|record| record.item_mut(&name)) {
                 if newer.had.same(&said) {
-                    let doubtful = item.doubtful || blame == Blame::Unknown || item.resource().is_none();
+                    let doubtful = item.doubtful || blame != Blame::TheOne || item.resource().is_none();
                     (newer.had, newer.doubtful) = (item.had, doubtful);
                 }
                 continue;
@@ -135,6 +191,12 @@ impl KindState {
             // Since then it was given up, and perhaps asked for anew.
             if self.refused.contains_key(&name) || !self.has(&name, Some(base)).same(&said) {
                 continue;
+            }
+            if let (Said::Resource(resource), true, true) = (&item.said, repeats, blame == Blame::TheOne)
+                && item.doubtful
+                && item.had.nothing()
+            {
+                item.had = Has::Kept(Arc::clone(resource));
             }
             self.account(&name, &said, &item.had);
             let pending = self.take_pending(&name);
@@ -155,10 +217,36 @@ impl KindState {
                 }
                 said => {
                     let pinned = said.into_resource().filter(|_| is_target);
-                    let again = Pending { pinned, forced: is_asked, ..Pending::again(item.had) };
+                    let alone = blame != Blame::Others;
+                    let again = Pending { pinned, forced: is_asked, alone, ..Pending::again(item.had) };
                     self.ready.insert(name, again);
                 }
             }
         }
+    }
+}
+
+/// Whether a message names this resource: the name stands in it, and is no part
+/// of a longer one. Envoy names the clusters and listeners that it refuses.
+fn mentions(message: &str, name: &str) -> bool {
+    let goes_on = |next: char| next.is_alphanumeric() || "-_./|".contains(next);
+    message.match_indices(name).any(|(place, _)| {
+        let before = message[..place].chars().next_back();
+        let after = message[place + name.len()..].chars().next();
+        !before.is_some_and(goes_on) && !after.is_some_and(goes_on)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::mentions;
+
+    #[test]
+    fn a_message_names_whole_names() {
+        let message = "Error adding/updating cluster(s) shop/till|80: bad, shop/s10|80|local: bad";
+        assert!(mentions(message, "shop/till|80") && mentions(message, "shop/s10|80|local"));
+        assert!(
+            !mentions(message, "shop/s1") && !mentions(message, "till") && !mentions(message, "shop/s10|80")
+        );
     }
 }

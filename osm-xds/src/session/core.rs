@@ -252,7 +252,7 @@ impl Core {
         let mut may_release = false;
         for key in changed {
             may_release |= key.kind != ResourceKind::Endpoints;
-            self.kind_mut(key.kind).target_changed(&key, &old, &view);
+            self.dropped |= self.kind_mut(key.kind).target_changed(&key, &old, &view);
         }
         if may_release {
             self.release_held(false);
@@ -288,11 +288,13 @@ impl Core {
 }
 
 impl KindState {
-    /// Notes that something else is to be under a key than before.
-    fn target_changed(&mut self, key: &ResourceKey, old: &View, new: &View) {
+    /// Notes that something else is to be under a key than before. Says whether
+    /// what was pending turned out to be nothing: a stream that is never read
+    /// keeps no more than what it has still to say.
+    fn target_changed(&mut self, key: &ResourceKey, old: &View, new: &View) -> bool {
         let name = &key.name;
         if !self.interest.covers(name) {
-            return;
+            return false;
         }
         let target = new.get(key).map(|resource| resource.version);
         if let Some(pending) = self.held.remove(name) {
@@ -307,5 +309,10 @@ impl KindState {
         } else if !self.ready.contains_key(name) && !self.is_unswept(name) {
             self.ready.insert(name.clone(), Pending::new(Has::of(old.get(key))));
         }
+        let is_moot = |pending: &Pending| {
+            let same = target.map_or(pending.has.nothing(), |_| pending.has.version() == target);
+            same && !pending.must_be_said()
+        };
+        self.ready.get(name).is_some_and(is_moot) && self.ready.remove(name).is_some()
     }
 }

@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
+
 use super::core::Core;
 use super::in_flight::{Has, Item, Nonce, Record, Said};
 use super::kind::{Pending, Refused, version_text};
 use super::order::InUse;
 use super::{Dialect, Response};
-use crate::resource::{Resource, ResourceKind, ResourceName};
+use crate::encode::encode;
+use crate::resource::{Resource, ResourceKey, ResourceKind, ResourceName};
 use crate::view::View;
 
 /// What is to become of a pending name.
@@ -238,6 +241,11 @@ impl Core {
         pending: &Pending,
         batch: &mut Batch,
     ) -> Decision {
+        if self.dialect() == Dialect::Sotw && kind == ResourceKind::Endpoints && pending.must_be_said() {
+            // The dialect can't say that there are none, and Envoy would wait for them.
+            let last = pending.has.resource().cloned();
+            return Decision::SendPinned(last.unwrap_or_else(|| no_endpoints(name)), None);
+        }
         if pending.has.nothing() {
             // An explicit question is answered, a doubt is settled; but a secret that does not exist
             // is one that is being made, and Envoy waits for it.
@@ -343,10 +351,23 @@ impl Core {
         names.extend(exceptions.filter(|name| state.interest.covers(name)));
         names.sort_unstable();
         names.dedup();
-        let has = |name: &ResourceName| state.has(name, Some(base)).resource().cloned();
+        let has = |name: &ResourceName| match state.pending(name) {
+            // It may have applied this, and would lose it.
+            Some(pending) if pending.has.nothing() && pending.doubtful && !pending.alone => {
+                pending.pinned.clone()
+            }
+            _ => state.has(name, Some(base)).repeated().cloned(),
+        };
         let resources: Vec<_> = names.iter().filter_map(|name| has(name)).collect();
         let examined = names.len();
         self.worked(examined);
         resources
     }
+}
+
+/// The endpoints of a cluster that has none.
+fn no_endpoints(cluster: &ResourceName) -> Arc<Resource> {
+    let message = ClusterLoadAssignment { cluster_name: cluster.to_string(), ..Default::default() };
+    let key = ResourceKey::new(ResourceKind::Endpoints, cluster.clone());
+    Arc::new(Resource::new(key, encode(&message), vec![], vec![]))
 }

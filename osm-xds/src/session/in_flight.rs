@@ -35,6 +35,9 @@ pub(super) enum Has {
     Version(Version),
     /// Something from before this stream that we never made.
     Unknown,
+    /// Perhaps something from before this stream, which it keeps as long as it is
+    /// told this, which it refuses (state of the world).
+    Kept(Arc<Resource>),
 }
 
 impl Has {
@@ -50,7 +53,15 @@ impl Has {
         match self {
             Self::Resource(resource) => Some(resource.version),
             Self::Version(version) => Some(*version),
-            Self::Nothing | Self::Unknown => None,
+            Self::Nothing | Self::Unknown | Self::Kept(_) => None,
+        }
+    }
+
+    /// What a response that holds everything has to hold, so that this stays.
+    pub(super) fn repeated(&self) -> Option<&Arc<Resource>> {
+        match self {
+            Self::Resource(resource) | Self::Kept(resource) => Some(resource),
+            _ => None,
         }
     }
 
@@ -74,7 +85,7 @@ impl Has {
         match self {
             Self::Nothing => Some(&[]),
             Self::Resource(resource) => Some(&resource.needs),
-            Self::Version(_) | Self::Unknown => None,
+            Self::Version(_) | Self::Unknown | Self::Kept(_) => None,
         }
     }
 }
@@ -152,10 +163,10 @@ impl Record {
         &self.items
     }
 
-    /// Takes in the items of a refused response that this one repeats.
-    pub(super) fn absorb(&mut self, refused: Self) {
+    /// Takes in items of a refused response that this one repeats.
+    pub(super) fn absorb(&mut self, refused: Vec<Item>) {
         let mut items = std::mem::take(&mut self.items).into_vec();
-        for item in refused.into_items() {
+        for item in refused {
             match items.iter_mut().find(|own| own.name() == item.name()) {
                 Some(own) => (own.had, own.doubtful) = (item.had, true),
                 None => items.push(Item { doubtful: true, ..item }),

@@ -113,6 +113,13 @@ impl Core {
         })
     }
 
+    /// Whether a cluster that this resource needs was refused.
+    fn waits_in_vain(&self, resource: &Resource) -> bool {
+        let clusters = self.kind(ResourceKind::Cluster);
+        let mut needs = resource.needs.iter().filter(|need| need.kind == ResourceKind::Cluster);
+        needs.any(|need| clusters.refused.contains_key(&need.name))
+    }
+
     fn cluster(&self, base: &View, key: &ResourceKey) -> Cluster {
         let state = self.kind(ResourceKind::Cluster);
         if !state.interest.covers(&key.name) {
@@ -155,7 +162,10 @@ impl Core {
     pub(super) fn is_settled(&self, kind: ResourceKind) -> bool {
         let state = self.kind(kind);
         let idle = state.ready.is_empty() && state.held.is_empty() && state.sweep.is_none();
-        idle && state.in_flight.iter().all(|record| record.expired) && !self.users_are_unknown()
+        // What stays in place of something refused uses what it used.
+        let stays = state.refused.values().any(|refused| !refused.last_good.nothing());
+        let waits = state.in_flight.iter().any(|record| !record.expired);
+        idle && !stays && !waits && !self.users_are_unknown()
     }
 
     /// Whether a whole response of this kind may replace what the proxy has from
@@ -166,7 +176,9 @@ impl Core {
         let interest = &self.kind(kind).interest;
         let asked_for = base.iter(kind).filter(|resource| interest.covers(&resource.key.name));
         let mut examined = 0;
-        let complete = asked_for.inspect(|_| examined += 1).all(|resource| self.may_use(base, resource));
+        let complete = asked_for
+            .inspect(|_| examined += 1)
+            .all(|resource| self.waits_in_vain(resource) || self.may_use(base, resource));
         self.worked(examined);
         let passed = bound.passed(now, self.options().acknowledgement_timeout);
         self.kind_mut(kind).earlier = Some(bound);

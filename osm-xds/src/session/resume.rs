@@ -36,7 +36,8 @@ impl Core {
     /// first request of a kind. Where it asks for names the version says nothing:
     /// Envoy keeps it when it lets go of the resources themselves.
     pub(super) fn remember_version(&mut self, kind: ResourceKind, version: &str) {
-        if version.is_empty() {
+        // One that accepted something of another kind may have parts of what it refused.
+        if version.is_empty() && self.resumed.is_none() {
             return;
         }
         self.resumed.get_or_insert_default();

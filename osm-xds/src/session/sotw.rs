@@ -20,6 +20,9 @@ use crate::view::View;
 /// changed. The dialect has no words for the end of a single resource, and none
 /// for what a proxy that connects anew has: unless it has everything, it is sent
 /// everything, and clusters that are gone go before what used them has changed.
+/// A cluster or listener that the proxy names when it refuses a response is at
+/// fault, and no other: what is missing in a response is taken from the proxy, so
+/// that they can't be tried one by one.
 #[derive(Debug)]
 pub struct SotwSession {
     core: Core,

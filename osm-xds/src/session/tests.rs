@@ -9,3 +9,4 @@ mod refuse;
 mod resume;
 mod sotw;
 mod subscribe;
+mod whole;

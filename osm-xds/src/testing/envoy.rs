@@ -8,10 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use envoy_types::pb::envoy::service::discovery::v3 as discovery;
 
-use crate::resource::{ResourceKey, ResourceKind};
+use crate::resource::{ResourceKey, ResourceKind, Version};
 use crate::session::{Dialect, Response};
 use kind::{Answer, Kind};
 pub use request::Request;
+pub use world::Violation;
 use world::World;
 
 /// Decides whether a resource is refused: its key and body go in, the message of
@@ -102,6 +103,13 @@ impl FakeEnvoy {
         std::mem::take(&mut self.out)
     }
 
+    /// Notices that its stream is gone. What it has stays in force.
+    pub fn disconnect(&mut self) {
+        self.connected = false;
+        self.out.clear();
+        self.kinds.iter_mut().for_each(Kind::disconnect);
+    }
+
     /// Takes in a response of a session, and gives the requests that follow.
     ///
     /// # Panics
@@ -172,6 +180,23 @@ impl FakeEnvoy {
         self.world.warming.is_empty()
     }
 
+    /// The clusters that are warming.
+    pub fn warming(&self) -> impl Iterator<Item = &str> {
+        self.world.warming.keys().map(String::as_str)
+    }
+
+    /// What it has of a kind in another version than it will tell when it connects
+    /// anew: the good parts of a response that it refused.
+    #[must_use]
+    pub fn untold(&self, kind: ResourceKind) -> Vec<&str> {
+        let Kind { applied, versions, partial, .. } = &self.kinds[kind as usize];
+        let is_untold = |name: &String, body: &[u8]| match self.dialect {
+            Dialect::Delta => versions.get(name) != Some(&Version::of(body).to_string()),
+            Dialect::Sotw => *partial,
+        };
+        applied.iter().filter(|(name, body)| is_untold(name, body)).map(|(name, _)| name.as_str()).collect()
+    }
+
     /// Gives up waiting for what warming clusters lack, as Envoy does after
     /// `initial_fetch_timeout` (15 s unless set).
     pub fn stop_waiting(&mut self) -> Vec<Request> {
@@ -183,7 +208,7 @@ impl FakeEnvoy {
     /// Where something was used that was not there: a listener or route whose
     /// cluster was not active, a cluster that went while in use.
     #[must_use]
-    pub fn violations(&self) -> &[String] {
+    pub fn violations(&self) -> &[Violation] {
         &self.world.violations
     }
 
@@ -214,6 +239,8 @@ impl FakeEnvoy {
             state.repeated += usize::from(state.applied.get(&name) == Some(&body));
             let key = super::resources::key(kind, &name);
             match (self.refuses)(&key, &body) {
+                // Envoy names clusters and listeners, and no others.
+                Some(message) if is_whole => refused.push(format!("{name}: {message}")),
                 Some(message) => refused.push(message),
                 None => good.push((name, version, body)),
             }
@@ -232,10 +259,14 @@ impl FakeEnvoy {
             told.iter().for_each(|name| self.world.endpoints_came(name));
         }
         let state = &mut self.kinds[kind as usize];
+        state.partial = !accepted && (state.partial || is_whole);
         if accepted {
             state.version_info = message.version_info;
         }
-        let refusal = (!accepted).then(|| refused.join("; "));
+        let refusal = (!accepted).then(|| match is_whole {
+            true => format!("Error adding/updating {kind}(s) {}", refused.join(", ")),
+            false => refused.join("; "),
+        });
         let version_info = state.version_info.clone();
         state.answers.push_back(Answer { nonce: message.nonce, version_info, refusal });
         self.after_change();

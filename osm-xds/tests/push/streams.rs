@@ -109,7 +109,7 @@ proptest! {
             let view = watch.current().expect("a known proxy has a view");
             stream.show(&view);
             stream.talk();
-            prop_assert_eq!(stream.envoy.violations(), &[] as &[String], "{}", proxy);
+            prop_assert_eq!(stream.envoy.violations(), &[], "{}", proxy);
             prop_assert!(stream.envoy.is_warm());
             for kind in ResourceKind::ALL {
                 let asks_for = stream.envoy.asks_for(kind);

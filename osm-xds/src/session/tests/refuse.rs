@@ -15,6 +15,23 @@ use crate::testing::{Transcript, resources};
 use crate::view::{Layer, LayerId, View};
 
 #[test]
+fn i9_where_the_bad_one_is_named_the_others_are_said_again_at_once() {
+    Transcript::delta().play(
+        "
+        view 1 cds:a=1 cds:b=1 cds:c=1
+        <- cds
+        -> 1 cds a=1 b=1 c=1
+        <- nack 1 Error adding/updating cluster(s) b: bad
+        refused cds:b=1
+        # Envoy has applied them, but does not know their versions.
+        -> 2 cds a=1 c=1
+        <- ack 2
+        -> nothing
+        ",
+    );
+}
+
+#[test]
 fn i9_a_refused_resource_is_not_sent_again_until_it_changes() {
     Transcript::delta().play(
         "
@@ -104,10 +121,10 @@ fn i9_what_needs_a_refused_cluster_waits_and_the_rest_goes_on() {
         <- cds
         <- lds
         -> 1 cds a=1 b=1
-        <- nack 1 a is bad
+        <- nack 1 no good
         -> 2 cds a=1
         -> 3 cds b=1
-        <- nack 2 a is bad
+        <- nack 2 no good
         <- ack 3
         -> 4 lds m=1
         <- ack 4

@@ -327,6 +327,9 @@ fn what_a_proxy_kept_from_before_by_a_refusal_goes_when_it_is_gone() {
         -> nothing
         refused cds:a=2
         view 3
+        # What uses it is not known yet.
+        -> nothing
+        wait 20s
         -> 2 cds
         ",
     );

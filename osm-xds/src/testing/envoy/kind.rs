@@ -17,6 +17,8 @@ pub(super) struct Kind {
     pub(super) versions: BTreeMap<String, String>,
     /// The version of the last response that it accepted.
     pub(super) version_info: String,
+    /// Whether it has good parts of a response that it refused since then.
+    pub(super) partial: bool,
     /// The nonce of the last response.
     pub(super) nonce: String,
     /// What is to be answered still, oldest first.

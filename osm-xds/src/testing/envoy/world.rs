@@ -1,9 +1,44 @@
 //! What the model's resources mean to each other.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use super::super::References;
 use crate::resource::ResourceKind;
+
+/// Where make before break was broken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Violation {
+    /// A listener or route came before a cluster that it sends to was active.
+    Early {
+        /// The kind of the user.
+        kind: ResourceKind,
+        /// The name of the user.
+        user: String,
+        /// The cluster.
+        cluster: String,
+    },
+    /// Something went while it was used.
+    Gone {
+        /// The kind of what went.
+        kind: ResourceKind,
+        /// Its name.
+        name: String,
+        /// The name of a user.
+        user: String,
+    },
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Early { kind, user, cluster } => {
+                write!(f, "{kind} {user} came before its cluster {cluster} was active")
+            }
+            Self::Gone { kind, name, user } => write!(f, "{kind} {name} went while {user} uses it"),
+        }
+    }
+}
 
 /// Clusters, listeners and routes in force.
 #[derive(Default)]
@@ -15,7 +50,7 @@ pub(super) struct World {
     listeners: BTreeMap<String, References>,
     routes: BTreeMap<String, References>,
     secrets: BTreeSet<String>,
-    pub(super) violations: Vec<String>,
+    pub(super) violations: Vec<Violation>,
 }
 
 pub(super) struct Warming {
@@ -36,11 +71,11 @@ impl World {
             ResourceKind::Endpoints => self.endpoints_came(name),
             ResourceKind::Secret => drop(self.secrets.insert(name.to_owned())),
             ResourceKind::Listener => {
-                self.check(kind, name, &found);
+                self.check(kind, name, &found, is_new);
                 self.listeners.insert(name.to_owned(), found);
             }
             ResourceKind::Route => {
-                self.check(kind, name, &found);
+                self.check(kind, name, &found, is_new);
                 self.routes.insert(name.to_owned(), found);
             }
         }
@@ -51,9 +86,7 @@ impl World {
             ResourceKind::Cluster => {
                 let users = self.listeners.iter().chain(&self.routes);
                 let users = users.filter(|(_, found)| found.clusters.contains(name));
-                let broken: Vec<_> =
-                    users.map(|(user, _)| format!("cluster {name} went while {user} uses it")).collect();
-                self.violations.extend(broken);
+                self.note_gone(kind, name, users.map(|(user, _)| user.clone()).collect());
                 self.active.remove(name);
                 self.warming.remove(name);
             }
@@ -61,8 +94,21 @@ impl World {
             ResourceKind::Endpoints => self.endpoints_came(name),
             ResourceKind::Secret => drop(self.secrets.remove(name)),
             ResourceKind::Listener => drop(self.listeners.remove(name)),
-            ResourceKind::Route => drop(self.routes.remove(name)),
+            ResourceKind::Route => {
+                let users = self.listeners.iter().filter(|(_, found)| found.routes.contains(name));
+                self.note_gone(kind, name, users.map(|(user, _)| user.clone()).collect());
+                self.routes.remove(name);
+            }
         }
+    }
+
+    fn note_gone(&mut self, kind: ResourceKind, name: &str, users: Vec<String>) {
+        let name = name.to_owned();
+        self.violations.extend(users.into_iter().map(|user| Violation::Gone {
+            kind,
+            name: name.clone(),
+            user,
+        }));
     }
 
     /// Lets clusters that lack nothing become active.
@@ -110,9 +156,13 @@ impl World {
         }
     }
 
-    fn check(&mut self, kind: ResourceKind, name: &str, found: &References) {
+    fn check(&mut self, kind: ResourceKind, name: &str, found: &References, is_new: bool) {
+        if !is_new {
+            return;
+        }
         for cluster in found.clusters.iter().filter(|cluster| !self.active.contains_key(*cluster)) {
-            self.violations.push(format!("{kind} {name} came before its cluster {cluster} was active"));
+            let (user, cluster) = (name.to_owned(), cluster.clone());
+            self.violations.push(Violation::Early { kind, user, cluster });
         }
     }
 }
