@@ -11,5 +11,5 @@ mod regex;
 
 pub use conformance::{SourceCheck, SourceStep, source_conformance};
 pub use fleet::Fleet;
-pub use random::{Step, history, object, play, proxies};
+pub use random::{Step, history, object, play, proxies, seeded_history};
 pub use regex::{REGEXES, RegexVerdict};

@@ -10,6 +10,8 @@ use std::num::NonZeroU16;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use crate::identity::{ProxyId, ServiceIdentity};
 use crate::model::{
@@ -249,6 +251,17 @@ pub fn history(length: usize) -> impl Strategy<Value = Vec<Step>> {
         let start = if luck > 0 { super::bazaar::objects() } else { Vec::new() };
         start.into_iter().map(|object| Step::Apply(Box::new(object))).chain(steps).collect()
     })
+}
+
+/// The random history of a number: the same one wherever it is asked for.
+#[must_use]
+pub fn seeded_history(seed: u64, length: usize) -> Vec<Step> {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let random = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let mut runner = TestRunner::new_with_rng(Config::default(), random);
+    let tree = history(length).new_tree(&mut runner);
+    tree.expect("no history is filtered out").current()
 }
 
 /// Plays a history: the event of each step, and the objects that exist in the end.
