@@ -140,13 +140,31 @@ fn a_split_costs_the_same_whatever_the_size_of_the_mesh() {
     }
 }
 
+/// A group that only what names it is concerned with.
+fn group(path: &str) -> MeshObject {
+    let mut group = HttpRouteGroup::new("fleet/own".parse().expect("a valid name"));
+    group.matches = Fleet::group(path).matches;
+    group.into()
+}
+
+#[test]
+fn the_requests_of_a_split_cost_the_same_whatever_the_size_of_the_mesh_and_concern_clients_only() {
+    let own = |_: &Fleet| {
+        let mut split = Fleet::split(SERVICE, 7);
+        split.matches = Some(vec!["own".parse().expect("a valid name")]);
+        vec![group("/a"), split.into()]
+    };
+    let routes = ResourceKey::new(ResourceKind::Route, ResourceName::new("rds-outbound.fleet/s3_80"));
+    for permissive in [true, false] {
+        for cost in costs(permissive, own, |_| group("/b")) {
+            assert!(cost.work.generated <= 4 && !cost.changed.is_empty(), "{cost:?}");
+            assert!(cost.changed.values().all(|keys| *keys == BTreeSet::from([routes.clone()])), "{cost:?}");
+        }
+    }
+}
+
 #[test]
 fn a_route_costs_the_same_whatever_the_size_of_the_mesh_and_concerns_its_servers_only() {
-    let group = |path: &str| -> MeshObject {
-        let mut group = HttpRouteGroup::new("fleet/own".parse().expect("a valid name"));
-        group.matches = Fleet::group(path).matches;
-        group.into()
-    };
     let own = |fleet: &Fleet| {
         let mut target = fleet.target(SERVICE);
         target.rules = vec![RouteRule::Http { group: "own".parse().expect("a valid name"), matches: None }];
