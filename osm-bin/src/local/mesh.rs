@@ -90,7 +90,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<()> {
     };
     let plan = mesh.plan(&manifests, &state);
     let (control, driver) =
-        Control::start(controller_options(&settings, &state), plan.objects.clone(), plan.diagnostics.clone())
+        Control::start(controller_options(&settings, &state), plan.facts(), plan.diagnostics.clone())
             .await
             .context("starting the control plane")?;
     let context = Arc::new(Context {
@@ -282,11 +282,7 @@ impl Mesh {
     fn tell_facts(&self) -> bool {
         let context = &self.shared.context;
         let plan = context.plan.load();
-        let mut objects = plan.objects.clone();
-        // A pod that is to run has its address before it is there.
-        objects.extend(
-            plan.pods.values().flat_map(|pod| pod.facts(false)).map(|object| (object.object_ref(), object)),
-        );
+        let mut objects = plan.facts();
         objects.extend(context.board.facts());
         context.control.tell(objects, plan.diagnostics.clone())
     }

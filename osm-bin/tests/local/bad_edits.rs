@@ -15,6 +15,9 @@ spec:
   sources: [{kind: ServiceAccount, name: friend, namespace: shop}]
 ";
 
+/// The friend has no pod: the test calls in its name.
+const FRIEND: &str = "{apiVersion: v1, kind: ServiceAccount, metadata: {name: friend, namespace: shop}}";
+
 /// A bad edit of `policy.yaml`, the word for it, and the line that is named.
 fn edits() -> Vec<(&'static str, String, &'static str, &'static str)> {
     let half = POLICY.find("sources").expect("it is there") + 3;
@@ -42,7 +45,7 @@ async fn may(mesh: &Mesh<'_>, account: &str) -> bool {
 #[tokio::test]
 #[ignore = "needs root and Envoy: run by `cargo xtask test`"]
 async fn i9_a_bad_edit_of_each_kind_is_named_and_widens_nothing() {
-    let folder = TestFolder::new(&[("shop.yaml", SHOP), ("policy.yaml", POLICY)]);
+    let folder = TestFolder::new(&[("shop.yaml", SHOP), ("policy.yaml", POLICY), ("friend.yaml", FRIEND)]);
     let mesh = Mesh::up(&folder).await;
     assert!(may(&mesh, "friend").await && may(&mesh, "buyer").await && !may(&mesh, "stranger").await);
     for (what, text, place, word) in edits() {

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use osm_bin::local::api::{DialRequest, HttpRequest, ProxyStatus};
+use osm_bin::local::api::{DialRequest, Happening, HttpRequest, ProxyStatus};
 
 use crate::LIMIT;
 use crate::mesh::{Mesh, TestFolder};
@@ -98,6 +98,11 @@ async fn websockets_http2_and_grpc_pass_both_proxies_in_their_own_protocol() {
     let folder = TestFolder::new(&[("mesh.yaml", PROTOCOLS)]);
     let mesh = up(&folder).await;
     hold(&mesh, PROTOCOLS_CALLS).await;
+    // Accounts that only pods name are there from the start: nothing is found and solved again.
+    let events = mesh.client.events(0, Duration::ZERO).await.expect("events").events;
+    let found: Vec<_> =
+        events.iter().filter(|event| matches!(event.what, Happening::Findings { .. })).collect();
+    assert!(found.is_empty(), "{found:?}");
     mesh.down().await;
 }
 

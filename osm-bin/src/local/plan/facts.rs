@@ -1,13 +1,15 @@
 //! How pods and services of local mode become facts.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use osm_core::identity::ProxyUuid;
 use osm_core::model::{self, MeshObject};
+use osm_core::name::ObjectRef;
 use osm_k8s::Entry;
 use osm_k8s::manifest::{PROXY_UUID_LABEL, Pod, PodCondition, PodIp, PodStatus};
 
-use super::PodPlan;
+use super::{Plan, PodPlan};
 
 /// The service of an entry; `None` where it is none of the mesh.
 pub(super) fn service(entry: &Entry) -> Option<model::Service> {
@@ -44,6 +46,17 @@ pub(super) fn filled_in(
         pod,
         uuid,
         has_proxy,
+    }
+}
+
+impl Plan {
+    /// What the control plane is told before any pod is there: a pod that is to run
+    /// has its account and address by then.
+    #[must_use]
+    pub fn facts(&self) -> BTreeMap<ObjectRef, MeshObject> {
+        let pods = self.pods.values().flat_map(|pod| pod.facts(false));
+        let pods = pods.map(|object| (object.object_ref(), object));
+        self.objects.clone().into_iter().chain(pods).collect()
     }
 }
 

@@ -62,6 +62,15 @@ fn a_pod_is_told_with_its_address_and_readiness_and_where_it_comes_from() {
 }
 
 #[test]
+fn pods_that_are_to_run_are_among_the_first_facts() {
+    let plan = plan_of(DEPLOYMENT);
+    let facts = plan.facts();
+    let told = facts.values().filter(|fact| matches!(fact, MeshObject::Workload(pod) if !pod.ready));
+    assert_eq!(told.count(), plan.pods.len());
+    assert!(plan.objects.keys().all(|name| facts.contains_key(name)) && !plan.pods.is_empty());
+}
+
+#[test]
 fn a_service_without_address_gets_one_that_the_control_plane_is_told() {
     let plan = plan_of(DEPLOYMENT);
     let service = plan.services.values().next().expect("a service");
