@@ -1,9 +1,12 @@
 //! Encoded resources: the unit that is generated, compared, sent and acknowledged.
 
+mod envelope;
+
 use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use envelope::Envelope;
 use osm_core::diagnostic::Origin;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -173,6 +176,8 @@ pub struct Resource {
     pub needs: Box<[ResourceKey]>,
     /// The objects and defaults that made it, most important first.
     pub origins: Box<[Origin]>,
+    /// What responses carry; `body` lies in it.
+    envelope: Envelope,
 }
 
 impl Resource {
@@ -181,14 +186,26 @@ impl Resource {
     pub fn new(key: ResourceKey, body: Bytes, mut needs: Vec<ResourceKey>, origins: Vec<Origin>) -> Self {
         needs.sort_unstable();
         needs.dedup();
-        Self { key, version: Version::of(&body), body, needs: needs.into(), origins: origins.into() }
+        let version = Version::of(&body);
+        let (envelope, body) = Envelope::new(&key, version, &body);
+        Self { key, version, body, needs: needs.into(), origins: origins.into(), envelope }
+    }
+
+    /// The bytes of a `Resource` message, as responses of the incremental dialect carry it.
+    pub(crate) fn enveloped(&self) -> &[u8] {
+        self.envelope.message()
+    }
+
+    /// The bytes of an `Any`, as responses of the state of the world carry it.
+    pub(crate) fn any(&self) -> &[u8] {
+        self.envelope.any()
     }
 }
 
 impl fmt::Debug for Resource {
     /// Leaves the body out: it may be a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { key, version, body, needs, origins } = self;
+        let Self { key, version, body, needs, origins, envelope: _ } = self;
         f.debug_struct("Resource")
             .field("key", key)
             .field("version", version)

@@ -25,6 +25,7 @@ mod authenticate;
 mod connection;
 mod dialect;
 mod farewell;
+mod grpc;
 mod pace;
 mod peer;
 mod refused;
@@ -99,7 +100,7 @@ pub struct ServerOptions {
     pub request_burst: u32,
     /// How much of that it earns again each second.
     pub requests_per_second: u32,
-    /// After how many unsent bytes a stream makes no further response.
+    /// After how many unsent bytes a stream writes nothing more.
     pub send_buffer: usize,
     /// How long a TLS handshake may take.
     pub handshake_timeout: Duration,
@@ -139,7 +140,7 @@ impl Default for ServerOptions {
             max_unproved_request_bytes: 256 * 1024,
             request_burst: 4000,
             requests_per_second: 200,
-            send_buffer: 64 * 1024,
+            send_buffer: 16 * 1024,
             handshake_timeout: Duration::from_secs(10),
             first_request_timeout: Duration::from_secs(10),
             authentication_timeout: Duration::from_secs(10),

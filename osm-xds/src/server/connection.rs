@@ -4,12 +4,10 @@
 //! buffered for a stream, and a peer that is gone is found by pings.
 
 use std::convert::Infallible;
-use std::future::{Ready, ready};
+use std::future::ready;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
 use std::sync::Arc;
 
-use futures::Stream;
 use http::{HeaderMap, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
@@ -19,19 +17,18 @@ use rustls::ServerConfig;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
-use tonic::server::{Grpc, StreamingService};
-use tonic::{Status, Streaming};
+use tonic::Status;
 
 use super::dialect::Protocol;
 use super::farewell::Reason;
+use super::grpc::Requests;
 use super::peer::Peer;
 use super::shared::Shared;
 use super::strangers::Stranger;
 use super::stream::responses;
 use super::tls::Trust;
-use super::wire::DiscoveryCodec;
-use super::{ServerOptions, account, watch};
-use crate::session::{DeltaSession, Response, SotwSession};
+use super::{ServerOptions, account, grpc, watch};
+use crate::session::{DeltaSession, SotwSession};
 
 const SOTW: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources";
 const DELTA: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
@@ -45,11 +42,13 @@ pub(super) async fn serve(
     stranger: Stranger,
 ) {
     let begun = watch::now();
+    // Boxed: what a handshake needs is not kept for as long as the connection is open.
+    let handshake = Box::pin(handshake(&shared.options, trust.config(), socket));
     let accepted = tokio::select! {
         biased;
         () = shared.closing.cancelled() => return,
         () = stranger.displaced() => return account::rejected(&shared.metrics, Reason::StrangerDisplaced),
-        accepted = handshake(&shared.options, trust.config(), socket) => accepted,
+        accepted = handshake => accepted,
     };
     let tls = match accepted {
         Ok(tls) => tls,
@@ -78,10 +77,10 @@ async fn handshake(
     options: &ServerOptions,
     config: Arc<ServerConfig>,
     socket: TcpStream,
-) -> Result<TlsStream<TcpStream>, (&'static str, String)> {
+) -> Result<Box<TlsStream<TcpStream>>, (&'static str, String)> {
     socket.set_nodelay(true).map_err(|error| ("socket", error.to_string()))?;
     match tokio::time::timeout(options.handshake_timeout, TlsAcceptor::from(config).accept(socket)).await {
-        Ok(accepted) => accepted.map_err(|error| ("handshake", error.to_string())),
+        Ok(accepted) => accepted.map(Box::new).map_err(|error| ("handshake", error.to_string())),
         Err(elapsed) => Err(("handshake_timeout", elapsed.to_string())),
     }
 }
@@ -89,11 +88,14 @@ async fn handshake(
 /// Speaks HTTP/2. On the server's end, and when there is a reason to end the
 /// connection, the client is told to go away and its streams end with a status;
 /// one that takes neither is cut off.
-async fn talk(shared: Arc<Shared>, tls: TlsStream<TcpStream>, peer: Arc<Peer>, trust: Trust) {
+async fn talk(shared: Arc<Shared>, tls: Box<TlsStream<TcpStream>>, peer: Arc<Peer>, trust: Trust) {
     let settings = http2_settings(&shared.options, &peer);
     let (of_service, of_peer) = (Arc::clone(&shared), Arc::clone(&peer));
-    let service = service_fn(move |request| dispatch(Arc::clone(&of_service), Arc::clone(&of_peer), request));
-    let mut connection = pin!(settings.serve_connection(TokioIo::new(tls), service));
+    let service = service_fn(move |request| {
+        ready(Ok::<_, Infallible>(dispatch(Arc::clone(&of_service), Arc::clone(&of_peer), request)))
+    });
+    // Boxed: a future has room for whatever it is made from, beside what it becomes.
+    let mut connection = Box::pin(settings.serve_connection(TokioIo::new(tls), service));
     tokio::select! {
         ended = connection.as_mut() => return log_end(ended),
         () = shared.closing.cancelled() => {}
@@ -136,49 +138,35 @@ fn http2_settings(options: &ServerOptions, peer: &Peer) -> http2::Builder<TokioE
     settings
 }
 
-async fn dispatch(
+fn dispatch(
     shared: Arc<Shared>,
     peer: Arc<Peer>,
     request: http::Request<Incoming>,
-) -> Result<http::Response<tonic::body::Body>, Infallible> {
-    Ok(match request.uri().path() {
-        DELTA => start::<DeltaSession>(shared, peer, request).await,
-        SOTW => start::<SotwSession>(shared, peer, request).await,
-        _ => Status::unimplemented("only the aggregated discovery service is served here").into_http(),
-    })
+) -> http::Response<grpc::Responses> {
+    let started = match request.uri().path() {
+        DELTA => start::<DeltaSession>(shared, peer, request),
+        SOTW => start::<SotwSession>(shared, peer, request),
+        _ => Err(Status::unimplemented("only the aggregated discovery service is served here")),
+    };
+    started.unwrap_or_else(Status::into_http)
 }
 
-async fn start<P: Protocol>(
+fn start<P: Protocol>(
     shared: Arc<Shared>,
     peer: Arc<Peer>,
     request: http::Request<Incoming>,
-) -> http::Response<tonic::body::Body> {
+) -> Result<http::Response<grpc::Responses>, Status> {
     let bearer = bearer(request.headers());
     let ServerOptions { max_request_bytes, max_unproved_request_bytes, .. } = shared.options;
     let limit = if peer.certificates.is_empty() { max_unproved_request_bytes } else { max_request_bytes };
-    let mut grpc = Grpc::new(DiscoveryCodec::<P::Request>::new()).max_decoding_message_size(limit);
-    grpc.streaming(Method::<P>(shared, peer, bearer, std::marker::PhantomData), request).await
+    let requests = Requests::<P::Request>::new(request, limit)?;
+    Ok(grpc::streaming(responses::<P>(shared, peer, bearer, requests)))
 }
 
 /// The token in an `authorization: Bearer` header.
 fn bearer(headers: &HeaderMap) -> Option<String> {
     let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
-}
-
-/// One call of one of the two methods.
-struct Method<P>(Arc<Shared>, Arc<Peer>, Option<String>, std::marker::PhantomData<fn() -> P>);
-
-impl<P: Protocol> StreamingService<P::Request> for Method<P> {
-    type Response = Response;
-    type ResponseStream = Pin<Box<dyn Stream<Item = Result<Response, Status>> + Send>>;
-    type Future = Ready<Result<tonic::Response<Self::ResponseStream>, Status>>;
-
-    fn call(&mut self, request: tonic::Request<Streaming<P::Request>>) -> Self::Future {
-        let (shared, peer) = (Arc::clone(&self.0), Arc::clone(&self.1));
-        let stream = responses::<P>(shared, peer, self.2.take(), request.into_inner());
-        ready(Ok(tonic::Response::new(Box::pin(stream) as Self::ResponseStream)))
-    }
 }
 
 #[cfg(test)]

@@ -14,12 +14,14 @@ use envoy_types::pb::envoy::config::core::v3::node::UserAgentVersionType;
 use futures::{FutureExt, Stream, stream};
 use osm_core::identity::ProxyId;
 use parking_lot::Mutex;
-use tonic::{Code, Status, Streaming};
+use prost::Message;
+use tonic::{Code, Status};
 
 use super::account;
 use super::authenticate::{AuthenticationError, Evidence};
 use super::dialect::{Protocol, is_synced};
 use super::farewell::Reason;
+use super::grpc::Requests;
 use super::pace::Pace;
 use super::peer::{Peer, Stay};
 use super::refused::Refusing;
@@ -40,7 +42,7 @@ pub(super) fn responses<P: Protocol>(
     shared: Arc<Shared>,
     peer: Arc<Peer>,
     bearer: Option<String>,
-    requests: Streaming<P::Request>,
+    requests: Requests<P::Request>,
 ) -> impl Stream<Item = Result<Response, Status>> + Send + 'static {
     // A stream that is dropped before it ends was cancelled by the transport.
     let end = End { metrics: shared.metrics.clone(), code: Code::Cancelled };
@@ -91,7 +93,8 @@ type Next<P> = Result<Option<(Response, Box<Open<P>>)>, Status>;
 impl<P: Protocol> Stage<P> {
     async fn next(self) -> Option<Next<P>> {
         let mut open = match self {
-            Self::Opening(opening) => match opening.open::<P>().await {
+            // Boxed: what authentication needs is not kept for as long as the stream is open.
+            Self::Opening(opening) => match Box::pin(opening.open::<P>()).await {
                 Ok(Some(open)) => Box::new(open),
                 Ok(None) => return Some(Ok(None)),
                 Err(status) => return Some(Err(status)),
@@ -113,10 +116,10 @@ struct Opening<R> {
     shared: Arc<Shared>,
     peer: Arc<Peer>,
     bearer: Option<String>,
-    requests: Streaming<R>,
+    requests: Requests<R>,
 }
 
-impl<R: Send + Sync + 'static> Opening<R> {
+impl<R: Message + Default + 'static> Opening<R> {
     /// Reads the first request and lets the proxy prove itself. `None` if the
     /// client went away.
     async fn open<P: Protocol<Request = R>>(mut self) -> Result<Option<Open<P>>, Status> {
@@ -228,7 +231,7 @@ impl<R: Send + Sync + 'static> Opening<R> {
 /// A stream of a proxy that has proved who it is.
 struct Open<P: Protocol> {
     shared: Arc<Shared>,
-    requests: Streaming<P::Request>,
+    requests: Requests<P::Request>,
     views: ViewWatch,
     entry: Arc<Entry<P>>,
     registration: Registration,

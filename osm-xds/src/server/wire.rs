@@ -1,90 +1,16 @@
-//! The bytes of discovery messages on a gRPC stream.
+//! The bytes of discovery responses.
 //!
-//! Responses are written straight from shared resources: a body is copied once,
-//! into the frame that goes to the transport, and no protobuf struct is built.
-//! A response is handed on as soon as it is written, so that no second one is
-//! made while the transport has not taken the first.
+//! Responses are written straight from shared resources, each of which is
+//! encoded already ([`Resource`]): it is copied once, into the piece that goes to
+//! the transport, and no protobuf struct is built.
 //!
 //! Specification: the messages of `envoy/service/discovery/v3/discovery.proto`.
 
-use std::marker::PhantomData;
-
-use bytes::BufMut;
-use prost::Message;
+use bytes::{BufMut, Bytes};
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
-use tonic::Status;
-use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 
 use crate::resource::Resource;
 use crate::session::{Dialect, Response};
-
-/// Reads requests of one dialect, writes responses of both.
-#[derive(Debug)]
-pub(super) struct DiscoveryCodec<Request>(PhantomData<fn() -> Request>);
-
-impl<Request> DiscoveryCodec<Request> {
-    pub(super) fn new() -> Self {
-        Self(PhantomData)
-    }
-}
-
-impl<Request: Message + Default + 'static> Codec for DiscoveryCodec<Request> {
-    type Encode = Response;
-    type Decode = Request;
-    type Encoder = ResponseEncoder;
-    type Decoder = RequestDecoder<Request>;
-
-    fn encoder(&mut self) -> ResponseEncoder {
-        ResponseEncoder
-    }
-
-    fn decoder(&mut self) -> RequestDecoder<Request> {
-        RequestDecoder(PhantomData)
-    }
-}
-
-/// Nothing is allocated before there is a message, and every message is a frame
-/// of its own.
-fn buffers() -> BufferSettings {
-    BufferSettings::new(0, 1)
-}
-
-/// Reads requests.
-#[derive(Debug)]
-pub(super) struct RequestDecoder<Request>(PhantomData<fn() -> Request>);
-
-impl<Request: Message + Default> Decoder for RequestDecoder<Request> {
-    type Item = Request;
-    type Error = Status;
-
-    fn decode(&mut self, source: &mut DecodeBuf<'_>) -> Result<Option<Request>, Status> {
-        let refuse = |error| Status::invalid_argument(format!("a request is no discovery request: {error}"));
-        Request::decode(source).map(Some).map_err(refuse)
-    }
-
-    fn buffer_settings(&self) -> BufferSettings {
-        buffers()
-    }
-}
-
-/// Writes responses.
-#[derive(Debug)]
-pub(super) struct ResponseEncoder;
-
-impl Encoder for ResponseEncoder {
-    type Item = Response;
-    type Error = Status;
-
-    fn encode(&mut self, response: Response, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        to.reserve(response_length(&response));
-        write_response(&response, to);
-        Ok(())
-    }
-
-    fn buffer_settings(&self) -> BufferSettings {
-        buffers()
-    }
-}
 
 /// Field numbers of `DiscoveryResponse` and `DeltaDiscoveryResponse`, which
 /// agree where both have a field.
@@ -96,80 +22,103 @@ mod response {
     pub(super) const REMOVED: u32 = 6;
 }
 
-/// Field numbers of `Resource`, the envelope of the incremental dialect.
-mod envelope {
-    pub(super) const VERSION: u32 = 1;
-    pub(super) const RESOURCE: u32 = 2;
-    pub(super) const NAME: u32 = 3;
+/// What stands before each message: whether it is compressed, and its length.
+pub(super) const HEADER: usize = 5;
+
+/// How long a piece is, as far as the length of a resource allows: as much as a
+/// frame of HTTP/2 and a record of TLS carry.
+const PIECE: usize = 16 * 1024;
+
+/// A response as the pieces of a gRPC message, each written when it is asked for.
+pub(super) struct Pieces {
+    response: Response,
+    /// How many of the resources are written.
+    written: usize,
+    begun: bool,
+    over: bool,
 }
 
-/// Field numbers of `google.protobuf.Any`.
-mod any {
-    pub(super) const TYPE_URL: u32 = 1;
-    pub(super) const VALUE: u32 = 2;
-}
-
-/// The text of a version has always this length.
-const VERSION_LENGTH: usize = 16;
-
-/// How many bytes [`write_response`] writes.
-fn response_length(response: &Response) -> usize {
-    let resources = response.resources.iter().map(|resource| {
-        field_length(match response.dialect {
-            Dialect::Delta => envelope_length(resource),
-            Dialect::Sotw => any_length(resource),
-        })
-    });
-    let removed = response.removed.iter().map(|name| field_length(name.as_str().len()));
-    text_length(&response.version_info)
-        + resources.sum::<usize>()
-        + text_length(response.kind.type_url())
-        + text_length(&response.nonce.to_string())
-        + removed.sum::<usize>()
-}
-
-fn write_response(response: &Response, to: &mut impl BufMut) {
-    write_text(response::VERSION, &response.version_info, to);
-    for resource in &response.resources {
-        match response.dialect {
-            Dialect::Delta => {
-                begin(response::RESOURCES, envelope_length(resource), to);
-                write_text(envelope::VERSION, &resource.version.to_string(), to);
-                begin(envelope::RESOURCE, any_length(resource), to);
-                write_any(resource, to);
-                write_text(envelope::NAME, resource.key.name.as_str(), to);
-            }
-            Dialect::Sotw => {
-                begin(response::RESOURCES, any_length(resource), to);
-                write_any(resource, to);
-            }
-        }
+impl Pieces {
+    pub(super) fn of(response: Response) -> Self {
+        Self { response, written: 0, begun: false, over: false }
     }
+
+    /// How many of the resources that are left go into a piece that has so many
+    /// bytes already, and how long it is then.
+    fn fill(&self, mut length: usize) -> (usize, usize) {
+        let mut count = 0;
+        for resource in &self.response.resources[self.written..] {
+            let more = field_length(carried(&self.response, resource).len());
+            if count > 0 && length + more > PIECE {
+                break;
+            }
+            (count, length) = (count + 1, length + more);
+        }
+        (count, length)
+    }
+}
+
+impl Iterator for Pieces {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        if self.over {
+            return None;
+        }
+        let response = &self.response;
+        let head = if self.begun { 0 } else { HEADER + text_length(&response.version_info) };
+        let (count, length) = self.fill(head);
+        let (from, to) = (self.written, self.written + count);
+        let is_last = to == response.resources.len();
+        let mut piece = Vec::with_capacity(length + if is_last { tail_length(response) } else { 0 });
+        if !self.begun {
+            write_head(response, &mut piece);
+        }
+        for resource in &response.resources[from..to] {
+            write(response::RESOURCES, carried(response, resource), &mut piece);
+        }
+        if is_last {
+            write_tail(response, &mut piece);
+        }
+        (self.written, self.begun, self.over) = (to, true, is_last);
+        Some(piece.into())
+    }
+}
+
+/// How long the message is, without its header.
+fn message_length(response: &Response) -> usize {
+    let resources = response.resources.iter().map(|resource| field_length(carried(response, resource).len()));
+    text_length(&response.version_info) + resources.sum::<usize>() + tail_length(response)
+}
+
+/// How long is what follows the resources.
+fn tail_length(response: &Response) -> usize {
+    let removed = response.removed.iter().map(|name| field_length(name.as_str().len()));
+    text_length(response.kind.type_url()) + text_length(&response.nonce.to_string()) + removed.sum::<usize>()
+}
+
+fn write_head(response: &Response, to: &mut Vec<u8>) {
+    to.push(0);
+    // A message that is longer than can be said would be refused anyway.
+    let length = u32::try_from(message_length(response)).unwrap_or(u32::MAX);
+    to.extend_from_slice(&length.to_be_bytes());
+    write_text(response::VERSION, &response.version_info, to);
+}
+
+fn write_tail(response: &Response, to: &mut Vec<u8>) {
     write_text(response::TYPE_URL, response.kind.type_url(), to);
     write_text(response::NONCE, &response.nonce.to_string(), to);
     for name in &response.removed {
         // An element of a list is written even if it is empty.
-        begin(response::REMOVED, name.as_str().len(), to);
-        to.put_slice(name.as_str().as_bytes());
+        write(response::REMOVED, name.as_str().as_bytes(), to);
     }
 }
 
-fn envelope_length(resource: &Resource) -> usize {
-    field_length(VERSION_LENGTH)
-        + field_length(any_length(resource))
-        + text_length(resource.key.name.as_str())
-}
-
-fn any_length(resource: &Resource) -> usize {
-    let value = if resource.body.is_empty() { 0 } else { field_length(resource.body.len()) };
-    text_length(resource.key.kind.type_url()) + value
-}
-
-fn write_any(resource: &Resource, to: &mut impl BufMut) {
-    write_text(any::TYPE_URL, resource.key.kind.type_url(), to);
-    if !resource.body.is_empty() {
-        begin(any::VALUE, resource.body.len(), to);
-        to.put_slice(&resource.body);
+/// What a response carries of a resource.
+fn carried<'a>(response: &Response, resource: &'a Resource) -> &'a [u8] {
+    match response.dialect {
+        Dialect::Delta => resource.enveloped(),
+        Dialect::Sotw => resource.any(),
     }
 }
 
@@ -183,21 +132,23 @@ fn text_length(text: &str) -> usize {
     if text.is_empty() { 0 } else { field_length(text.len()) }
 }
 
-fn begin(field: u32, length: usize, to: &mut impl BufMut) {
+fn write(field: u32, bytes: &[u8], to: &mut Vec<u8>) {
     encode_key(field, WireType::LengthDelimited, to);
-    encode_varint(length as u64, to);
+    encode_varint(bytes.len() as u64, to);
+    to.put_slice(bytes);
 }
 
-fn write_text(field: u32, text: &str, to: &mut impl BufMut) {
+fn write_text(field: u32, text: &str, to: &mut Vec<u8>) {
     if !text.is_empty() {
-        begin(field, text.len(), to);
-        to.put_slice(text.as_bytes());
+        write(field, text.as_bytes(), to);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+
+    use prost::Message;
 
     use super::*;
     use crate::resource::{ResourceKey, ResourceKind, ResourceName};
@@ -223,16 +174,30 @@ mod tests {
     }
 
     #[test]
+    fn a_large_response_is_written_in_pieces_of_exactly_their_size() {
+        let mut sizes = Vec::new();
+        for piece in Pieces::of(response(Dialect::Delta, &[1_000; 100])) {
+            sizes.push(piece.len());
+            // A buffer with room to spare could not become `Bytes` as it is.
+            assert_eq!(Vec::from(piece).capacity(), sizes[sizes.len() - 1]);
+        }
+        assert_eq!(sizes.len(), 7, "{sizes:?}");
+        assert!(sizes.iter().all(|size| *size <= PIECE), "{sizes:?}");
+        assert_eq!(Pieces::of(response(Dialect::Sotw, &[])).count(), 1, "nothing is an answer, too");
+    }
+
+    #[test]
     fn the_bytes_are_those_of_the_messages() {
         for sizes in [&[][..], &[0], &[1, 127, 128, 70_000]] {
             let (delta, sotw) = (response(Dialect::Delta, sizes), response(Dialect::Sotw, sizes));
             for (response, expected) in
                 [(&delta, delta.to_delta().encode_to_vec()), (&sotw, sotw.to_sotw().encode_to_vec())]
             {
-                let mut bytes = Vec::new();
-                write_response(response, &mut bytes);
-                assert!(bytes == expected, "{:?} with {sizes:?}", response.dialect);
-                assert_eq!(bytes.len(), response_length(response));
+                let pieces: Vec<Bytes> = Pieces::of(response.clone()).collect();
+                let bytes = pieces.concat();
+                assert!(bytes[HEADER..] == expected, "{:?} with {sizes:?}", response.dialect);
+                assert_eq!(bytes[0], 0, "it is not compressed");
+                assert_eq!(bytes[1..HEADER], u32::try_from(expected.len()).expect("short").to_be_bytes());
             }
         }
     }
