@@ -11,6 +11,7 @@ mod layer;
 mod watch;
 
 use std::collections::BTreeSet;
+use std::iter::Peekable;
 use std::sync::Arc;
 
 pub use layer::{Layer, LayerId};
@@ -63,7 +64,13 @@ impl View {
     /// The resource under this key, from the topmost layer that has it.
     #[must_use]
     pub fn get(&self, key: &ResourceKey) -> Option<&Arc<Resource>> {
-        self.layers.iter().find_map(|layer| layer.get(key))
+        self.find(key.kind, key.name.as_str())
+    }
+
+    /// The resource of this kind and name, from the topmost layer that has it.
+    #[must_use]
+    pub fn find(&self, kind: ResourceKind, name: &str) -> Option<&Arc<Resource>> {
+        self.layers.iter().find_map(|layer| layer.find(kind, name))
     }
 
     /// The resources of a kind in order of their names, hidden ones left out.
@@ -77,9 +84,19 @@ impl View {
         kind: ResourceKind,
         after: Option<&ResourceName>,
     ) -> impl Iterator<Item = &Arc<Resource>> {
-        ViewIter {
-            layers: self.layers.iter().map(|layer| layer.iter_after(kind, after).peekable()).collect(),
-        }
+        self.walk(kind, after)
+    }
+
+    fn walk(&self, kind: ResourceKind, after: Option<&ResourceName>) -> ViewIter<'_> {
+        let mut layers: Vec<_> =
+            self.layers.iter().map(|layer| layer.iter_after(kind, after).peekable()).collect();
+        layers.retain_mut(|layer| layer.peek().is_some());
+        ViewIter { layers }
+    }
+
+    /// Finds resources of a kind by names that come in their order.
+    pub(crate) fn in_order(&self, kind: ResourceKind) -> InOrder<'_> {
+        InOrder { view: self, kind, walk: None, steps: 0, searches: 0 }
     }
 
     /// The keys under which this view has something else than `older`: changed,
@@ -122,9 +139,10 @@ impl View {
     }
 }
 
-/// Merges the layers' iterators; the topmost of equal names wins.
+/// Merges the layers' iterators; the topmost of equal names wins. A layer that
+/// has no more is left out.
 struct ViewIter<'a> {
-    layers: Vec<std::iter::Peekable<LayerIter<'a>>>,
+    layers: Vec<Peekable<LayerIter<'a>>>,
 }
 
 impl<'a> Iterator for ViewIter<'a> {
@@ -137,11 +155,45 @@ impl<'a> Iterator for ViewIter<'a> {
         let name =
             self.layers.iter_mut().filter_map(|layer| layer.peek().copied()).map(|r| &r.key.name).min()?;
         let mut topmost = None;
+        let mut exhausted = false;
         for layer in &mut self.layers {
             let same = layer.next_if(|resource| resource.key.name == *name);
+            exhausted |= same.is_some() && layer.peek().is_none();
             topmost = topmost.or(same);
         }
+        if exhausted {
+            self.layers.retain_mut(|layer| layer.peek().is_some());
+        }
         topmost
+    }
+}
+
+/// Finds resources of a kind by names that come in their order. Names that follow
+/// each other in the view too, as those of a proxy that sees a whole layer do,
+/// cost a step each; others cost a search.
+pub(crate) struct InOrder<'a> {
+    view: &'a View,
+    kind: ResourceKind,
+    /// What follows the name that was found last.
+    walk: Option<Peekable<ViewIter<'a>>>,
+    steps: usize,
+    searches: usize,
+}
+
+impl<'a> InOrder<'a> {
+    /// The resource of this name.
+    pub(crate) fn find(&mut self, name: &str) -> Option<&'a Arc<Resource>> {
+        let next = self.walk.as_mut().and_then(|walk| walk.next_if(|next| next.key.name.as_str() == name));
+        if next.is_some() {
+            self.steps += 1;
+            return next;
+        }
+        self.searches += 1;
+        let found = self.view.find(self.kind, name)?;
+        // To begin a walk costs more than a search: not for one name, and later as long as it pays.
+        let pays = (2..=3 + self.steps / 8).contains(&self.searches);
+        self.walk = pays.then(|| self.view.walk(self.kind, Some(&found.key.name)).peekable());
+        Some(found)
     }
 }
 
@@ -181,6 +233,27 @@ mod tests {
             .collect();
         assert_eq!(after, [&ResourceName::new("b"), &ResourceName::new("c")]);
         assert_eq!(view.iter(ResourceKind::Listener).count(), 0);
+    }
+
+    #[test]
+    fn names_in_order_are_found_in_few_searches_wherever_they_lie() {
+        let all: Vec<String> = (0..300).map(|number| format!("n{number:03}")).collect();
+        let (odd, even): (Vec<_>, Vec<_>) =
+            all.iter().partition(|name| name.ends_with(['1', '3', '5', '7', '9']));
+        let of = |names: &[&String]| {
+            Arc::new(Layer::new(LayerId::unique(), names.iter().map(|name| resource(name, "low"))))
+        };
+        let view = View::new(1, [layer(&[("n004", "up")]), of(&odd), of(&even)]);
+        for (every, searches) in [(1, 2), (100, 3)] {
+            let mut finder = view.in_order(ResourceKind::Cluster);
+            for name in all.iter().step_by(every) {
+                let found = finder.find(name);
+                assert_eq!(found, view.find(ResourceKind::Cluster, name), "{name}");
+                assert!(finder.find("absent").is_none());
+                finder.searches -= 1;
+            }
+            assert_eq!(finder.searches, searches, "every {every}");
+        }
     }
 
     #[test]

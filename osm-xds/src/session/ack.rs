@@ -1,6 +1,6 @@
 //! The core of a session: acknowledgements and refusals.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -125,7 +125,8 @@ impl KindState {
         let place = self.in_flight.iter().position(|record| record.nonce == nonce)?;
         let record = self.in_flight.drain(..=place).next_back();
         if self.in_flight.is_empty() {
-            self.in_flight.shrink_to(4);
+            // Most of the time nothing is on its way: then there is no room for it either.
+            self.in_flight = VecDeque::new();
         }
         record
     }
@@ -200,7 +201,7 @@ impl KindState {
             }
             self.account(&name, &said, &item.had);
             let pending = self.take_pending(&name);
-            let target = base.get(&self.key(&name));
+            let target = self.target(&name, base);
             let is_target = target.map(|target| target.version) == said.version();
             // Whoever asked since then is answered once more.
             let is_asked = pending.as_ref().is_some_and(|pending| pending.forced);

@@ -139,30 +139,32 @@ impl Core {
 
     /// The name, shared with its resource where there is one.
     pub(super) fn shared_name(&self, kind: ResourceKind, name: &str) -> ResourceName {
-        let name = unshared(name);
-        let Some(base) = &self.base else { return name };
-        let key = ResourceKey::new(kind, name);
-        base.get(&key).map_or(key.name, |resource| resource.key.name.clone())
+        let resource = self.base.as_ref().and_then(|base| base.find(kind, name));
+        resource.map_or_else(|| unshared(name), |resource| resource.key.name.clone())
     }
 
     /// Adds names, each of which is owed an answer, except those that the proxy
     /// said at the start of the stream that it has.
     pub(super) fn subscribe(&mut self, kind: ResourceKind, names: &[String]) {
-        let names: Vec<_> = names.iter().map(|name| self.shared_name(kind, name)).collect();
-        self.worked(names.len());
-        let base = self.base.clone();
-        let state = self.kind_mut(kind);
-        let has: Vec<_> = names.iter().map(|name| state.has(name, base.as_deref())).collect();
-        state.interest.names.insert_all(names.clone());
-        for (name, has) in names.into_iter().zip(has) {
-            if state.initial.contains_key(&name) {
-                continue;
-            }
-            state.held.remove(&name);
-            state.refused.remove(&name);
-            state.owed.remove(&name);
-            state.ready.insert(name, Pending::forced(has));
+        if names.is_empty() {
+            return;
         }
+        self.worked(names.len());
+        let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
+        names.sort_unstable();
+        names.dedup();
+        let base = self.base.clone();
+        let mut view = base.as_deref().map(|base| base.in_order(kind));
+        let mut shared = |name| match view.as_mut().and_then(|view| view.find(name)) {
+            Some(resource) => resource.key.name.clone(),
+            None => unshared(name),
+        };
+        let names: Vec<_> = names.into_iter().map(&mut shared).collect();
+        let state = self.kind_mut(kind);
+        let unknown = names.iter().filter(|name| !state.initial.contains_key(*name));
+        let asked = unknown.map(|name| (name.clone(), state.has(name, base.as_deref()))).collect();
+        state.force(asked);
+        state.interest.names.insert_all(names);
     }
 
     /// Takes names out; what the proxy had of them it has no longer.

@@ -29,6 +29,9 @@ enum Decision {
     Drop,
 }
 
+/// For how many names room is made at once.
+const ROOM: usize = 128;
+
 /// A response that is being put together.
 struct Batch {
     items: Vec<Item>,
@@ -44,8 +47,9 @@ struct Batch {
 }
 
 impl Batch {
-    fn new(limit: usize, busy: bool) -> Self {
-        Self { items: Vec::new(), bytes: 0, limit, closed: false, busy, in_use: None }
+    fn new(limit: usize, busy: bool, names: usize) -> Self {
+        let items = Vec::with_capacity(names.min(ROOM));
+        Self { items, bytes: 0, limit, closed: false, busy, in_use: None }
     }
 
     /// Whether one more of this size fits; the first always does.
@@ -102,7 +106,9 @@ impl Core {
             return None;
         }
         let busy = whole && self.kind(kind).in_flight.iter().any(|record| !record.expired);
-        let mut batch = Batch::new(if whole { usize::MAX } else { response_bytes }, busy);
+        let state = self.kind(kind);
+        let names = state.ready.len() + if state.sweep.is_some() { ROOM } else { 0 };
+        let mut batch = Batch::new(if whole { usize::MAX } else { response_bytes }, busy, names);
         if self.collect_ready(kind, base, &mut batch) {
             self.collect_sweep(kind, base, &mut batch);
         }
@@ -117,14 +123,16 @@ impl Core {
     /// Takes what is ready; returns whether all of it was looked at.
     fn collect_ready(&mut self, kind: ResourceKind, base: &View, batch: &mut Batch) -> bool {
         let mut unswept = BTreeMap::new();
+        let mut targets = base.in_order(kind);
         let mut done = true;
         let mut examined = 0;
         while let Some((name, pending)) = self.kind_mut(kind).ready.pop_first() {
             examined += 1;
             let state = self.kind(kind);
-            if state.is_unswept(&name) && base.get(&state.key(&name)).is_some() {
+            let target = targets.find(name.as_str());
+            if state.is_unswept(&name) && target.is_some() {
                 unswept.insert(name, pending);
-            } else if let Err(pending) = self.place(kind, base, &name, pending, batch) {
+            } else if let Err(pending) = self.place(kind, base, &name, target, pending, batch) {
                 self.kind_mut(kind).ready.insert(name, pending);
                 done = false;
                 break;
@@ -137,10 +145,11 @@ impl Core {
 
     /// Goes on with the first telling of a wildcard.
     fn collect_sweep(&mut self, kind: ResourceKind, base: &View, batch: &mut Batch) {
-        let Some(mut after) = self.kind_mut(kind).sweep.take() else { return };
+        let Some(after) = self.kind_mut(kind).sweep.take() else { return };
+        let mut last = after.as_ref();
         let mut done = true;
         let mut examined = 0;
-        for resource in base.iter_after(kind, after.clone().as_ref()) {
+        for resource in base.iter_after(kind, after.as_ref()) {
             let name = &resource.key.name;
             examined += 1;
             let state = self.kind_mut(kind);
@@ -148,7 +157,7 @@ impl Core {
                 let known = state.ready.remove(name);
                 let fresh = known.is_none();
                 let pending = known.unwrap_or_else(|| Pending::new(Has::Nothing));
-                if let Err(pending) = self.place(kind, base, name, pending, batch) {
+                if let Err(pending) = self.place(kind, base, name, Some(resource), pending, batch) {
                     if !fresh {
                         self.kind_mut(kind).ready.insert(name.clone(), pending);
                     }
@@ -156,23 +165,24 @@ impl Core {
                     break;
                 }
             }
-            after = Some(name.clone());
+            last = Some(name);
         }
         self.worked(examined);
-        self.kind_mut(kind).sweep = (!done).then_some(after);
+        self.kind_mut(kind).sweep = (!done).then(|| last.cloned());
     }
 
-    /// Puts a pending name where it belongs: into the batch, among the held, or
-    /// nowhere. Gives it back when the batch is full.
+    /// Puts a pending name and what the view has under it where they belong: into
+    /// the batch, among the held, or nowhere. Gives it back when the batch is full.
     fn place(
         &mut self,
         kind: ResourceKind,
         base: &View,
         name: &ResourceName,
+        target: Option<&Arc<Resource>>,
         mut pending: Pending,
         batch: &mut Batch,
     ) -> Result<(), Pending> {
-        match self.decide(kind, base, name, &pending, batch) {
+        match self.decide(kind, base, name, target, &pending, batch) {
             Decision::Send(resource) => {
                 if !batch.fits(resource.body.len(), pending.alone) {
                     return Err(pending);
@@ -212,10 +222,11 @@ impl Core {
         kind: ResourceKind,
         base: &View,
         name: &ResourceName,
+        target: Option<&Arc<Resource>>,
         pending: &Pending,
         batch: &mut Batch,
     ) -> Decision {
-        let Some(target) = base.get(&self.kind(kind).key(name)) else {
+        let Some(target) = target else {
             return self.decide_removal(kind, name, pending, batch);
         };
         if !pending.must_be_said() && pending.has.version() == Some(target.version) {
@@ -286,7 +297,8 @@ impl Core {
             self.repeat_endpoints(base, &batch.items, whole);
         }
         let dialect = self.dialect();
-        let resources = batch.items.iter().filter_map(|item| item.resource().cloned()).collect();
+        let mut resources = Vec::with_capacity(batch.items.len());
+        resources.extend(batch.items.iter().filter_map(|item| item.resource().cloned()));
         let removed = batch.items.iter().filter(|item| item.resource().is_none());
         let removed = match dialect {
             Dialect::Delta => removed.map(|item| item.name().clone()).collect(),

@@ -116,6 +116,10 @@ impl DeltaSession {
         unsubscribe: &[String],
     ) -> Result<(), ProtocolError> {
         let names = &self.core.kind(kind).interest.names;
+        let at_most = names.len() + subscribe.len();
+        if at_most <= self.core.options().max_names {
+            return self.core.check_names(kind, subscribe, at_most);
+        }
         let gone: BTreeSet<&String> = unsubscribe.iter().filter(|name| names.contains(name)).collect();
         // A name that goes and comes in one request stays.
         let is_new = |name: &&String| !names.contains(name) || gone.contains(name);
@@ -143,5 +147,10 @@ impl DeltaSession {
     #[must_use]
     pub fn status(&self) -> SessionStatus {
         self.core.status()
+    }
+
+    #[cfg(test)]
+    pub(super) fn core(&self) -> &Core {
+        &self.core
     }
 }

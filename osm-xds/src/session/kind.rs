@@ -11,7 +11,7 @@ use super::in_flight::{Has, Nonce, Record};
 use super::order::Bound;
 use super::status::Nack;
 use super::subscription::Interest;
-use crate::resource::{Resource, ResourceKey, ResourceKind, ResourceName, Version};
+use crate::resource::{Resource, ResourceKind, ResourceName, Version};
 use crate::view::View;
 
 /// A name under which the proxy is to be told something.
@@ -121,12 +121,38 @@ impl KindState {
         }
     }
 
-    pub(super) fn key(&self, name: &ResourceName) -> ResourceKey {
-        ResourceKey::new(self.kind, name.clone())
+    /// What a view has under a name.
+    pub(super) fn target<'a>(&self, name: &ResourceName, base: &'a View) -> Option<&'a Arc<Resource>> {
+        base.find(self.kind, name.as_str())
     }
 
     pub(super) fn pending(&self, name: &ResourceName) -> Option<&Pending> {
         self.ready.get(name).or_else(|| self.held.get(name))
+    }
+
+    /// Whether the proxy has, and has acknowledged, just what the view says, of
+    /// what it asked for.
+    pub(super) fn is_as_viewed(&self) -> bool {
+        let nothing_differs = self.ready.is_empty() && self.held.is_empty() && self.refused.is_empty();
+        nothing_differs && self.sweep.is_none() && self.in_flight.is_empty()
+    }
+
+    /// Makes names pending that the proxy waits for, in order of their names,
+    /// whatever was known of them.
+    pub(super) fn force(&mut self, names: Vec<(ResourceName, Has)>) {
+        if !(self.held.is_empty() && self.refused.is_empty() && self.owed.is_empty()) {
+            for (name, _) in &names {
+                self.held.remove(name);
+                self.refused.remove(name);
+                self.owed.remove(name);
+            }
+        }
+        let forced = names.into_iter().map(|(name, has)| (name, Pending::forced(has)));
+        if self.ready.is_empty() {
+            self.ready = forced.collect();
+        } else {
+            self.ready.extend(forced);
+        }
     }
 
     /// Takes a name out of what is pending.
@@ -153,7 +179,7 @@ impl KindState {
         if self.is_unswept(name) {
             return Has::Nothing;
         }
-        Has::of(base.and_then(|base| base.get(&self.key(name))))
+        Has::of(base.and_then(|base| self.target(name, base)))
     }
 
     /// Moves what is held back to be looked at again.
@@ -190,7 +216,7 @@ impl KindState {
     }
 
     fn waits_for_secret(&self, name: &ResourceName, base: &View) -> bool {
-        let target = base.get(&self.key(name));
+        let target = self.target(name, base);
         let mut secrets = target.iter().flat_map(|target| &target.needs[..]);
         secrets.any(|need| need.kind == ResourceKind::Secret && base.get(need).is_none())
     }
@@ -229,6 +255,6 @@ pub(super) fn digest_of(view: &View, kind: ResourceKind, interest: &Interest) ->
     if interest.wildcard {
         return view.iter(kind).fold((0, 0), add);
     }
-    let named = interest.names.iter().filter_map(|name| view.get(&ResourceKey::new(kind, name.clone())));
+    let named = interest.names.iter().filter_map(|name| view.find(kind, name.as_str()));
     named.fold((0, 0), add)
 }

@@ -98,7 +98,10 @@ impl Core {
     pub(super) fn may_use(&self, base: &View, resource: &Resource) -> bool {
         resource.needs.iter().all(|need| match need.kind {
             ResourceKind::Secret => base.get(need).is_some(),
-            ResourceKind::Cluster => self.cluster(base, need) != Cluster::Coming,
+            // None is coming, most of the time: then this one need not be looked up.
+            ResourceKind::Cluster => {
+                self.kind(ResourceKind::Cluster).is_as_viewed() || self.cluster(base, need) != Cluster::Coming
+            }
             _ => true,
         })
     }

@@ -63,7 +63,7 @@ impl Core {
         };
         let examined = names.len() + initial.len();
         for name in names {
-            let resource = base.get(&state.key(&name));
+            let resource = state.target(&name, &base);
             let had = match initial.remove(&name) {
                 None if state.pending(&name).is_some() => continue,
                 None => Has::Nothing,

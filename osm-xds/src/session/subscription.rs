@@ -25,6 +25,11 @@ impl NameSet {
         self.0.len()
     }
 
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.0.capacity()
+    }
+
     pub(super) fn contains(&self, name: &str) -> bool {
         self.position(name).is_ok()
     }
@@ -33,31 +38,34 @@ impl NameSet {
         self.0.iter()
     }
 
-    /// Adds names; several are merged in one pass.
-    pub(super) fn insert_all(&mut self, mut names: Vec<ResourceName>) {
-        names.sort_unstable();
-        names.dedup();
-        names.retain(|name| !self.contains(name.as_str()));
-        match names.len() {
-            0 => {}
-            1 => {
-                let name = names.remove(0);
-                let place = self.0.partition_point(|other| *other < name);
-                self.0.insert(place, name);
-            }
-            added => {
-                let mut merged = Vec::with_capacity(self.0.len() + added);
-                let mut new = names.into_iter().peekable();
-                for old in self.0.drain(..) {
-                    while let Some(name) = new.next_if(|name| *name < old) {
-                        merged.push(name);
-                    }
-                    merged.push(old);
+    /// Adds names, which are in order and distinct; several are merged in one pass.
+    pub(super) fn insert_all(&mut self, names: Vec<ResourceName>) {
+        if let [name] = names.as_slice() {
+            if let Err(place) = self.position(name.as_str()) {
+                if self.0.is_empty() {
+                    self.0.reserve_exact(1);
                 }
-                merged.extend(new);
-                self.0 = merged;
+                self.0.insert(place, name.clone());
             }
+            return;
         }
+        if self.0.last() < names.first() {
+            self.0.reserve_exact(names.len());
+            self.0.extend(names);
+            return;
+        }
+        let mut merged = Vec::with_capacity(self.0.len() + names.len());
+        let mut new = names.into_iter().peekable();
+        for old in self.0.drain(..) {
+            while let Some(name) = new.next_if(|name| *name < old) {
+                merged.push(name);
+            }
+            new.next_if(|name| *name == old);
+            merged.push(old);
+        }
+        merged.extend(new);
+        merged.shrink_to_fit();
+        self.0 = merged;
     }
 
     /// Takes names out, in one pass.
@@ -77,6 +85,9 @@ impl NameSet {
     }
 
     fn position(&self, name: &str) -> Result<usize, usize> {
+        if self.0.last().is_none_or(|last| last.as_str() < name) {
+            return Err(self.0.len());
+        }
         self.0.binary_search_by(|other| other.as_str().cmp(name))
     }
 }
@@ -131,7 +142,7 @@ mod tests {
             for (add, names) in steps {
                 if add {
                     model.extend(names.iter().cloned());
-                    set.insert_all(names.iter().map(|name| unshared(name)).collect());
+                    set.insert_all(names.iter().map(|name| unshared(name)).collect::<BTreeSet<_>>().into_iter().collect());
                 } else {
                     model.retain(|name| !names.contains(name));
                     set.remove_all(&names.iter().map(|name| unshared(name)).collect());
@@ -146,7 +157,8 @@ mod tests {
     fn a_thousand_names_cost_sixteen_kilobytes() {
         let mut set = NameSet::default();
         for chunk in 0..20 {
-            set.insert_all((0..50).map(|n| unshared(&format!("{}", n * 20 + chunk))).collect());
+            let names: BTreeSet<_> = (0..50).map(|n| unshared(&format!("{}", n * 20 + chunk))).collect();
+            set.insert_all(names.into_iter().collect());
         }
         assert_eq!(set.len(), 1000);
         assert!(set.0.capacity() * size_of::<ResourceName>() <= 16_000);

@@ -1,7 +1,7 @@
 //! One layer of resources: a persistent map that knows what changed lately.
 
 use std::collections::BTreeSet;
-use std::iter::Peekable;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -38,10 +38,14 @@ pub struct Layer {
     /// Unique in the process, so that two successors of one generation are never
     /// taken for each other.
     generation: u64,
-    resources: RedBlackTreeMapSync<ResourceKey, Arc<Resource>>,
+    /// Those of each kind by name, so that one of a kind of which there are few, such as a secret, is found
+    /// among few.
+    kinds: [Resources; ResourceKind::ALL.len()],
     /// The last changes, oldest first.
     recent: Box<[Arc<Change>]>,
 }
+
+type Resources = RedBlackTreeMapSync<ResourceName, Arc<Resource>>;
 
 /// What one generation changed.
 #[derive(Debug)]
@@ -55,8 +59,11 @@ impl Layer {
     /// The first generation of a layer. Of resources with equal keys the last counts.
     #[must_use]
     pub fn new(id: LayerId, resources: impl IntoIterator<Item = Arc<Resource>>) -> Self {
-        let resources = resources.into_iter().map(|resource| (resource.key.clone(), resource)).collect();
-        Self { id, generation: LayerId::unique().0, resources, recent: Box::default() }
+        let mut kinds: [Resources; ResourceKind::ALL.len()] = Default::default();
+        for resource in resources {
+            kinds[resource.key.kind as usize].insert_mut(resource.key.name.clone(), resource);
+        }
+        Self { id, generation: LayerId::unique().0, kinds, recent: Box::default() }
     }
 
     /// The next generation: each key gets its resource, or with `None` loses it.
@@ -67,28 +74,30 @@ impl Layer {
         &self,
         changes: impl IntoIterator<Item = (ResourceKey, Option<Arc<Resource>>)>,
     ) -> Self {
-        let mut resources = self.resources.clone();
+        let mut next = self.clone();
         let mut changed = BTreeSet::new();
         for (key, resource) in changes {
-            if same_resource(resources.get(&key), resource.as_ref()) {
+            if same_resource(next.get(&key), resource.as_ref()) {
                 continue;
             }
+            let resources = &mut next.kinds[key.kind as usize];
             match resource {
-                Some(resource) => resources.insert_mut(key.clone(), resource),
+                Some(resource) => resources.insert_mut(key.name.clone(), resource),
                 None => {
-                    resources.remove_mut(&key);
+                    resources.remove_mut(&key.name);
                 }
             }
             changed.insert(key);
         }
         // A key that changed and changed back within one call is no change.
-        changed.retain(|key| !same_resource(self.resources.get(key), resources.get(key)));
+        changed.retain(|key| !same_resource(self.get(key), next.get(key)));
         if changed.is_empty() {
             return self.clone();
         }
         let change = Arc::new(Change { from: self.generation, keys: changed.into_iter().collect() });
-        let recent = remember(&self.recent, change, resources.size());
-        Self { id: self.id, generation: LayerId::unique().0, resources, recent }
+        next.generation = LayerId::unique().0;
+        next.recent = remember(&self.recent, change, next.len());
+        next
     }
 
     /// Which layer this is a generation of.
@@ -106,40 +115,42 @@ impl Layer {
     /// The resource under this key.
     #[must_use]
     pub fn get(&self, key: &ResourceKey) -> Option<&Arc<Resource>> {
-        self.resources.get(key)
+        self.find(key.kind, key.name.as_str())
+    }
+
+    /// The resource of this kind and name.
+    #[must_use]
+    pub fn find(&self, kind: ResourceKind, name: &str) -> Option<&Arc<Resource>> {
+        self.kinds[kind as usize].get(name)
     }
 
     /// How many resources there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.resources.size()
+        self.kinds.iter().map(Resources::size).sum()
     }
 
     /// Whether there is no resource.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.resources.is_empty()
+        self.kinds.iter().all(Resources::is_empty)
     }
 
     /// All resources in order of their keys.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Resource>> {
-        self.resources.values()
+        self.kinds.iter().flat_map(Resources::values)
     }
 
     /// All keys in their order.
     pub(super) fn keys(&self) -> impl Iterator<Item = &ResourceKey> {
-        self.resources.keys()
+        self.iter().map(|resource| &resource.key)
     }
 
     /// The resources of a kind, behind a name if there is one, in order.
     pub(super) fn iter_after(&self, kind: ResourceKind, after: Option<&ResourceName>) -> LayerIter<'_> {
-        let start = ResourceKey::new(kind, after.cloned().unwrap_or_else(|| ResourceName::new("")));
-        let range: Range<'_> = Box::new(self.resources.range(start.clone()..));
-        let mut range = range.peekable();
-        if after.is_some() {
-            range.next_if(|(key, _)| **key == start);
-        }
-        LayerIter { range, kind }
+        let start = after.map_or(Bound::Unbounded, |name| Bound::Excluded(name.clone()));
+        let range = self.kinds[kind as usize].range::<ResourceName, _>((start, Bound::Unbounded));
+        Box::new(range.map(|(_, resource)| resource))
     }
 
     /// Adds the keys that may differ between this generation and another of the
@@ -158,11 +169,10 @@ impl Layer {
 
     /// Walks both maps.
     fn compare(&self, older: &Self, into: &mut BTreeSet<ResourceKey>) {
-        let differs = |this: &Self, key: &ResourceKey, resource: &Arc<Resource>| {
-            !same_resource(this.get(key), Some(resource))
-        };
-        into.extend(older.resources.iter().filter(|(k, r)| differs(self, k, r)).map(|(k, _)| k.clone()));
-        into.extend(self.resources.iter().filter(|(k, r)| differs(older, k, r)).map(|(k, _)| k.clone()));
+        let differs =
+            |this: &Self, resource: &&Arc<Resource>| !same_resource(this.get(&resource.key), Some(resource));
+        into.extend(older.iter().filter(|resource| differs(self, resource)).map(|r| r.key.clone()));
+        into.extend(self.iter().filter(|resource| differs(older, resource)).map(|r| r.key.clone()));
     }
 }
 
@@ -194,21 +204,7 @@ fn remember(recent: &[Arc<Change>], change: Arc<Change>, resources: usize) -> Bo
 }
 
 /// The resources of one kind in one layer.
-pub(super) struct LayerIter<'a> {
-    range: Peekable<Range<'a>>,
-    kind: ResourceKind,
-}
-
-type Range<'a> = Box<dyn Iterator<Item = (&'a ResourceKey, &'a Arc<Resource>)> + Send + 'a>;
-
-impl<'a> Iterator for LayerIter<'a> {
-    type Item = &'a Arc<Resource>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let kind = self.kind;
-        self.range.next_if(|(key, _)| key.kind == kind).map(|(_, resource)| resource)
-    }
-}
+pub(super) type LayerIter<'a> = Box<dyn Iterator<Item = &'a Arc<Resource>> + Send + 'a>;
 
 #[cfg(test)]
 mod tests {

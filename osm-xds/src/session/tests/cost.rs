@@ -1,4 +1,4 @@
-//! What a session costs: names looked at, and nothing else is.
+//! What a session costs: names looked at, and memory held.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -117,4 +117,25 @@ fn a_proxy_that_connects_anew_costs_one_look_at_each_name() {
     let all = 4 * SERVICES as u64;
     assert!((all..4 * all).contains(&cost), "{cost} names for {all} resources");
     assert_eq!(received, ResourceKind::ALL.map(|kind| again.envoy.received(kind)), "nothing is sent");
+}
+
+#[test]
+fn a_session_at_rest_holds_sixteen_bytes_for_each_name_and_no_copies() {
+    let mut stream = Stream::new();
+    let requests = stream.envoy.connect();
+    stream.publish(requests);
+    for kind in ResourceKind::ALL {
+        let state = stream.session.core().kind(kind);
+        assert_eq!((state.ready.len(), state.held.len(), state.refused.len()), (0, 0, 0), "{kind}");
+        assert_eq!((state.initial.len(), state.owed.len()), (0, 0), "{kind}");
+        assert_eq!(state.in_flight.capacity(), 0, "{kind}: nothing is on its way");
+        let names = &state.interest.names;
+        assert_eq!(names.capacity(), names.len(), "{kind}");
+        for name in names.iter() {
+            let shared = stream.layer.find(kind, name.as_str()).expect("it is there").key.name.as_str();
+            assert!(std::ptr::eq(name.as_str(), shared), "{kind} {name} is the layer's own");
+        }
+    }
+    assert_eq!(stream.session.core().kind(ResourceKind::Route).interest.names.len(), SERVICES);
+    assert_eq!(size_of::<crate::resource::ResourceName>(), 16);
 }
