@@ -5,10 +5,11 @@
 //! there, for listeners, and then for routes. It acknowledges every response,
 //! and asks for more whenever something new refers to it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use osm_xds::resource::ResourceKind;
+use rustc_hash::FxHashMap;
 
 use super::plan::DialectKind;
 use super::references::{Known, Reference};
@@ -30,19 +31,19 @@ pub(super) struct Outgoing {
 
 /// A response, taken apart.
 #[derive(Debug)]
-pub(super) struct Incoming {
+pub(super) struct Incoming<'a> {
     /// What it is about.
     pub(super) kind: ResourceKind,
     /// Its nonce.
-    pub(super) nonce: String,
+    pub(super) nonce: &'a str,
     /// Its version; state of the world only.
-    pub(super) version: String,
+    pub(super) version: &'a str,
     /// The clusters or listeners in it.
     pub(super) known: Vec<Arc<Known>>,
     /// The names of resources of the other kinds in it.
-    pub(super) names: Vec<String>,
+    pub(super) names: Vec<&'a str>,
     /// The names of resources that are gone; incremental dialect only.
-    pub(super) removed: Vec<String>,
+    pub(super) removed: Vec<&'a str>,
 }
 
 /// What is known of a kind of resource.
@@ -52,31 +53,34 @@ struct OfKind {
     answered: bool,
     nonce: String,
     version: String,
+    /// Clusters or listeners.
+    holds: FxHashMap<Arc<str>, Arc<Known>>,
+    /// Resources of the other kinds that these refer to.
+    wanted: FxHashMap<Arc<str>, Wanted>,
+}
+
+/// A resource that clusters or listeners refer to.
+#[derive(Debug, Default)]
+struct Wanted {
+    /// How many do.
+    count: u32,
+    /// Whether it has come.
+    has: bool,
 }
 
 /// One proxy's side of its stream.
 #[derive(Debug)]
 pub(super) struct SimulatedProxy {
     dialect: DialectKind,
-    kinds: HashMap<ResourceKind, OfKind>,
-    /// Clusters and listeners.
-    holds: HashMap<(ResourceKind, Arc<str>), Arc<Known>>,
-    /// What they refer to, and how often.
-    wanted: HashMap<Reference, u32>,
-    /// What of it has come.
-    have: HashSet<Reference>,
+    kinds: [OfKind; ResourceKind::ALL.len()],
+    /// How many of the resources that are wanted have not come.
+    missing: usize,
 }
 
 impl SimulatedProxy {
     /// A proxy that has just connected.
     pub(super) fn new(dialect: DialectKind) -> Self {
-        Self {
-            dialect,
-            kinds: ResourceKind::ALL.into_iter().map(|kind| (kind, OfKind::default())).collect(),
-            holds: HashMap::new(),
-            wanted: HashMap::new(),
-            have: HashSet::new(),
-        }
+        Self { dialect, kinds: Default::default(), missing: 0 }
     }
 
     /// The first request.
@@ -87,37 +91,27 @@ impl SimulatedProxy {
 
     /// Whether everything that it asked for has come.
     pub(super) fn is_synced(&self) -> bool {
-        self.is_answered(ResourceKind::Listener) && self.have.len() == self.wanted.len()
+        self.is_answered(ResourceKind::Listener) && self.missing == 0
     }
 
     /// Takes in a response: the acknowledgement first, then what follows from it.
-    pub(super) fn on_response(&mut self, response: Incoming) -> Vec<Outgoing> {
+    pub(super) fn on_response(&mut self, response: Incoming<'_>) -> Vec<Outgoing> {
         let Incoming { kind, nonce, version, known, names, removed } = response;
         let of_kind = self.of(kind);
         of_kind.answered = true;
-        of_kind.nonce.clone_from(&nonce);
-        of_kind.version.clone_from(&version);
+        nonce.clone_into(&mut of_kind.nonce);
+        version.clone_into(&mut of_kind.version);
         // Acknowledged are the names asked for so far: new ones follow.
         let all = if self.dialect == DialectKind::Sotw { self.all_wanted(kind) } else { Vec::new() };
+        let (nonce, version) = (nonce.to_owned(), version.to_owned());
         let mut out = vec![Outgoing { nonce, version, names: all, ..request(kind) }];
         if kind.has_wildcard() {
             out.extend(self.take_holders(kind, known, &removed));
         } else {
-            for name in names {
-                let reference = (kind, Arc::from(name));
-                if self.wanted.contains_key(&reference) {
-                    self.have.insert(reference);
-                }
-            }
             // What is said not to exist will not be waited for.
-            for name in removed {
-                let reference = (kind, Arc::from(name));
-                if self.wanted.contains_key(&reference) {
-                    self.have.insert(reference);
-                }
-            }
+            names.into_iter().chain(removed).for_each(|name| self.came(kind, name));
         }
-        let is_ready = self.is_answered(ResourceKind::Cluster) && self.have.len() == self.wanted.len();
+        let is_ready = self.is_answered(ResourceKind::Cluster) && self.missing == 0;
         if is_ready && !self.of(ResourceKind::Listener).asked {
             self.of(ResourceKind::Listener).asked = true;
             out.push(request(ResourceKind::Listener));
@@ -125,23 +119,28 @@ impl SimulatedProxy {
         out
     }
 
+    fn came(&mut self, kind: ResourceKind, name: &str) {
+        if let Some(wanted) = self.of(kind).wanted.get_mut(name) {
+            self.missing -= usize::from(!std::mem::replace(&mut wanted.has, true));
+        }
+    }
+
     /// Takes in clusters or listeners, and asks for what they newly refer to.
     fn take_holders(
         &mut self,
         kind: ResourceKind,
         known: Vec<Arc<Known>>,
-        removed: &[String],
+        removed: &[&str],
     ) -> Vec<Outgoing> {
         let mut added = Vec::new();
         let mut dropped = Vec::new();
-        let mut gone: Vec<Arc<str>> = removed.iter().map(|name| name.as_str().into()).collect();
+        let mut gone: Vec<Arc<str>> = removed.iter().map(|name| Arc::from(*name)).collect();
         if self.dialect == DialectKind::Sotw {
             let now: HashSet<&str> = known.iter().map(|one| &*one.name).collect();
-            let held = self.holds.keys().filter(|(of, name)| *of == kind && !now.contains(&**name));
-            gone.extend(held.map(|(_, name)| Arc::clone(name)));
+            gone.extend(self.of(kind).holds.keys().filter(|name| !now.contains(&***name)).cloned());
         }
         for one in known {
-            let old = self.holds.insert((kind, Arc::clone(&one.name)), Arc::clone(&one));
+            let old = self.of(kind).holds.insert(Arc::clone(&one.name), Arc::clone(&one));
             if old.as_ref().is_some_and(|old| old.references == one.references) {
                 continue;
             }
@@ -151,7 +150,7 @@ impl SimulatedProxy {
                 .for_each(|reference| self.drop(reference, &mut dropped));
         }
         for name in gone {
-            let old = self.holds.remove(&(kind, name));
+            let old = self.of(kind).holds.remove(&name);
             old.iter()
                 .flat_map(|old| &old.references)
                 .for_each(|reference| self.drop(reference, &mut dropped));
@@ -160,21 +159,24 @@ impl SimulatedProxy {
     }
 
     fn want(&mut self, reference: &Reference, added: &mut Vec<Reference>) {
-        let count = self.wanted.entry(reference.clone()).or_default();
-        *count += 1;
-        if *count == 1 {
+        let (kind, name) = reference;
+        let wanted = self.of(*kind).wanted.entry(Arc::clone(name)).or_default();
+        wanted.count += 1;
+        if wanted.count == 1 {
+            self.missing += 1;
             added.push(reference.clone());
         }
     }
 
     fn drop(&mut self, reference: &Reference, dropped: &mut Vec<Reference>) {
-        if let Some(count) = self.wanted.get_mut(reference) {
-            *count -= 1;
-            if *count == 0 {
-                self.wanted.remove(reference);
-                self.have.remove(reference);
-                dropped.push(reference.clone());
-            }
+        let (kind, name) = reference;
+        let Some(wanted) = self.of(*kind).wanted.get_mut(name) else { return };
+        wanted.count -= 1;
+        if wanted.count == 0 {
+            let had = wanted.has;
+            self.missing -= usize::from(!had);
+            self.of(*kind).wanted.remove(name);
+            dropped.push(reference.clone());
         }
     }
 
@@ -201,19 +203,18 @@ impl SimulatedProxy {
         out
     }
 
-    fn all_wanted(&self, kind: ResourceKind) -> Vec<Arc<str>> {
-        let mut names: Vec<_> =
-            self.wanted.keys().filter(|(of, _)| *of == kind).map(|(_, name)| Arc::clone(name)).collect();
+    fn all_wanted(&mut self, kind: ResourceKind) -> Vec<Arc<str>> {
+        let mut names: Vec<_> = self.of(kind).wanted.keys().cloned().collect();
         names.sort();
         names
     }
 
     fn of(&mut self, kind: ResourceKind) -> &mut OfKind {
-        self.kinds.entry(kind).or_default()
+        &mut self.kinds[kind as usize]
     }
 
     fn is_answered(&self, kind: ResourceKind) -> bool {
-        self.kinds.get(&kind).is_some_and(|of| of.answered)
+        self.kinds[kind as usize].answered
     }
 }
 
@@ -230,10 +231,14 @@ mod tests {
         Arc::new(Known { name: name.into(), references })
     }
 
-    fn response(kind: ResourceKind, known: Vec<Arc<Known>>, names: &[&str], removed: &[&str]) -> Incoming {
-        let own = |all: &[&str]| all.iter().map(|name| (*name).to_owned()).collect();
-        let (nonce, version) = (format!("nonce of {kind}"), "v1".to_owned());
-        Incoming { kind, nonce, version, known, names: own(names), removed: own(removed) }
+    fn response<'a>(
+        kind: ResourceKind,
+        known: Vec<Arc<Known>>,
+        names: &[&'a str],
+        removed: &[&'a str],
+    ) -> Incoming<'a> {
+        let (names, removed) = (names.to_vec(), removed.to_vec());
+        Incoming { kind, nonce: "a nonce", version: "v1", known, names, removed }
     }
 
     fn shown(out: &[Outgoing]) -> Vec<String> {

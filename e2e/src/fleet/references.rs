@@ -3,7 +3,6 @@
 //! Resources are shared among proxies, so each is looked into once and known by
 //! its version from then on.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
@@ -22,6 +21,7 @@ use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
 use osm_xds::resource::ResourceKind;
 use parking_lot::Mutex;
 use prost::{Message, Name};
+use rustc_hash::FxHashMap;
 
 /// A resource that is asked for.
 pub(super) type Reference = (ResourceKind, Arc<str>);
@@ -38,7 +38,7 @@ pub(super) struct Known {
 /// What is known of clusters and listeners, by kind and a hash of their content.
 #[derive(Debug, Default)]
 pub(super) struct References {
-    known: Mutex<HashMap<(ResourceKind, u64), Arc<Known>>>,
+    known: Mutex<FxHashMap<(ResourceKind, u64), Arc<Known>>>,
 }
 
 impl References {

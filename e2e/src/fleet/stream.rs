@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use bytes::Bytes;
 use envoy_types::pb::envoy::config::core::v3::Node;
 use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
 use hyper_util::rt::TokioIo;
@@ -20,13 +21,12 @@ use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Streaming};
-use tonic_prost::ProstCodec;
 
 use super::board::Board;
 use super::plan::DialectKind;
 use super::proxy::{Incoming, Outgoing, SimulatedProxy};
 use super::references::References;
-use super::wire::{self, DeltaResponse, Named, SotwResponse};
+use super::wire::{self, Envelope, RawCodec, Response};
 
 /// A DNS name in the controller's certificate.
 const SERVER_NAME: &str = "osm-controller.osm-system.svc";
@@ -80,17 +80,13 @@ struct Talk<'a, R> {
     was_synced: bool,
 }
 
-async fn open<'a, Req, Resp>(
+async fn open<'a, Req: Message + Send + 'static>(
     shared: &'a Shared,
     uuid: &str,
     index: usize,
     tls: rustls::ClientConfig,
     encode: fn(Outgoing, Option<Node>) -> Req,
-) -> Result<(Talk<'a, Req>, Streaming<Resp>)>
-where
-    Req: Message + Send + Default + 'static,
-    Resp: Message + Send + Default + 'static,
-{
+) -> Result<(Talk<'a, Req>, Streaming<Bytes>)> {
     let mut client = Grpc::new(connect(shared.address, tls).await?).max_decoding_message_size(usize::MAX);
     client.ready().await.context("connecting")?;
     let (requests, queue) = unbounded_channel();
@@ -100,57 +96,59 @@ where
     drop(requests.send(encode(proxy.start(), Some(node))));
     let path = PathAndQuery::from_static(wire::path(shared.dialect));
     let request = Request::new(UnboundedReceiverStream::new(queue));
-    let call = client.streaming(request, path, ProstCodec::<Req, Resp>::default());
+    let call = client.streaming(request, path, RawCodec::<Req>::new());
     let responses = call.await.context("opening the stream")?.into_inner();
     Ok((Talk { shared, index, proxy, requests, encode, was_synced: false }, responses))
 }
 
 async fn delta(shared: &Shared, index: usize, uuid: &str, tls: rustls::ClientConfig) -> Result<()> {
     let encode: fn(Outgoing, Option<Node>) -> DeltaDiscoveryRequest = wire::delta_request;
-    let (mut talk, mut responses) = open::<_, DeltaResponse>(shared, uuid, index, tls, encode).await?;
-    while let Some(response) = responses.message().await? {
-        let kind = wire::kind(&response.type_url)?;
+    let (mut talk, mut responses) = open(shared, uuid, index, tls, encode).await?;
+    while let Some(message) = responses.message().await? {
+        let response = Response::read(&message)?;
+        let kind = response.kind()?;
         let (mut known, mut names) = (Vec::new(), Vec::new());
-        let resources = response.resources.len() + response.removed_resources.len();
-        let bytes = response.encoded_len();
-        for envelope in response.resources {
-            let body = envelope.resource.unwrap_or_default().value;
+        let resources = response.resources.len() + response.removed.len();
+        for envelope in &response.resources {
+            let Envelope { version, body, name } = Envelope::read(envelope)?;
             if kind.has_wildcard() {
-                let hash = u64::from_str_radix(&envelope.version, 16).unwrap_or_else(|_| hash_of(&body));
-                known.push(shared.references.look(kind, hash, &body)?);
+                let hash = u64::from_str_radix(version, 16).unwrap_or_else(|_| hash_of(body));
+                known.push(shared.references.look(kind, hash, body)?);
             } else {
-                names.push(envelope.name);
+                names.push(name);
             }
         }
-        let (nonce, removed) = (response.nonce, response.removed_resources);
-        let incoming = Incoming { kind, nonce, version: String::new(), known, names, removed };
-        talk.take(incoming, resources, bytes)?;
+        let Response { nonce, removed, .. } = response;
+        let incoming = Incoming { kind, nonce, version: "", known, names, removed };
+        talk.take(incoming, resources, message.len())?;
     }
     Ok(())
 }
 
 async fn sotw(shared: &Shared, index: usize, uuid: &str, tls: rustls::ClientConfig) -> Result<()> {
     let encode: fn(Outgoing, Option<Node>) -> DiscoveryRequest = wire::sotw_request;
-    let (mut talk, mut responses) = open::<_, SotwResponse>(shared, uuid, index, tls, encode).await?;
-    while let Some(response) = responses.message().await? {
-        let kind: ResourceKind = wire::kind(&response.type_url)?;
+    let (mut talk, mut responses) = open(shared, uuid, index, tls, encode).await?;
+    while let Some(message) = responses.message().await? {
+        let response = Response::read(&message)?;
+        let kind = response.kind()?;
         let (mut known, mut names) = (Vec::new(), Vec::new());
-        let (resources, bytes) = (response.resources.len(), response.encoded_len());
-        for body in &response.resources {
+        for any in &response.resources {
+            let body = wire::any_value(any)?;
             if kind.has_wildcard() {
-                known.push(shared.references.look(kind, hash_of(&body.value), &body.value)?);
+                known.push(shared.references.look(kind, hash_of(body), body)?);
             } else {
-                names.push(Named::decode(&*body.value).context("a resource")?.name);
+                names.push(wire::name(body)?);
             }
         }
-        let (nonce, version) = (response.nonce, response.version_info);
-        talk.take(Incoming { kind, nonce, version, known, names, removed: Vec::new() }, resources, bytes)?;
+        let Response { nonce, version, resources, .. } = response;
+        let incoming = Incoming { kind, nonce, version, known, names, removed: Vec::new() };
+        talk.take(incoming, resources.len(), message.len())?;
     }
     Ok(())
 }
 
 impl<R> Talk<'_, R> {
-    fn take(&mut self, incoming: Incoming, resources: usize, bytes: usize) -> Result<()> {
+    fn take(&mut self, incoming: Incoming<'_>, resources: usize, bytes: usize) -> Result<()> {
         // The names of resources that nothing is awaited of are not looked at.
         let endpoints = match incoming.kind {
             ResourceKind::Endpoints if self.was_synced => incoming.names.clone(),
