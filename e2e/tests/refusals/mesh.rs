@@ -89,7 +89,9 @@ impl Mesh {
         let tls = TlsHandle::new();
         let own = Subject::control_plane([SERVER_NAME.parse().expect("a DNS name")]);
         let current = tls.clone().keep_current(Arc::new(certificates.clone()), own);
-        tasks.spawn(async move { drop(current.await) });
+        tasks.spawn(async move {
+            current.await.expect("certificates are provided as long as they are asked for")
+        });
         tls.ready().await;
 
         let counters = Metrics::new();

@@ -55,7 +55,7 @@ type Change = (ResourceKey, Option<Arc<Resource>>);
 
 /// What the upper layer is to have now, as changes of what it has.
 fn changes(upper: &Layer, view: &View, fault: Option<&Planted>) -> Vec<Change> {
-    let mut changes: Vec<Change> = upper.keys().map(|key| (key.clone(), None)).collect();
+    let mut changes: Vec<Change> = upper.iter().map(|resource| (resource.key.clone(), None)).collect();
     // A test takes no port of the machine.
     let listeners = view.iter(ResourceKind::Listener);
     let unbound = listeners.filter(|listener| !listener.key.name.as_str().contains('/')).map(|listener| {

@@ -147,7 +147,7 @@ spec: {{traffic: {{enablePermissiveTrafficPolicyMode: {permissive}, enableEgress
 }
 
 /// Edits a manifest, waits until the edit is in force, and gives when it was made.
-async fn edit(mesh: &Mesh<'_>, folder: &TestFolder, name: &str, text: &str) -> Instant {
+async fn edit(mesh: &Mesh<'_>, folder: &TestFolder<'_>, name: &str, text: &str) -> Instant {
     let when = Instant::now();
     folder.write(name, text);
     mesh.event(|what| matches!(what, Happening::Changed(_)).then_some(())).await;
