@@ -139,7 +139,13 @@ impl Core {
             }
         }
         self.worked(examined);
-        self.kind_mut(kind).ready.append(&mut unswept);
+        let ready = &mut self.kind_mut(kind).ready;
+        if ready.is_empty() {
+            // A map that was emptied keeps room, one that never held anything has none.
+            *ready = unswept;
+        } else {
+            ready.append(&mut unswept);
+        }
         done
     }
 
