@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use super::Dialect;
 use super::core::Core;
 use super::in_flight::Has;
-use super::kind::{Pending, digest_of, version_text};
+use super::kind::{KindState, Pending, digest_of, version_text};
 use super::order::Bound;
 use crate::resource::{ResourceKind, Version};
 
@@ -33,8 +33,8 @@ impl Core {
     }
 
     /// Takes note of the version that a state-of-the-world proxy reports in the
-    /// first request of a kind. Where it asks for names the version says nothing:
-    /// Envoy keeps it when it lets go of the resources themselves.
+    /// first request of a kind. Where it asks for names the version does not say what
+    /// it has: Envoy keeps it when it lets go of the resources themselves.
     pub(super) fn remember_version(&mut self, kind: ResourceKind, version: &str) {
         // One that accepted something of another kind may have parts of what it refused.
         if version.is_empty() && self.resumed.is_none() {
@@ -43,6 +43,8 @@ impl Core {
         self.resumed.get_or_insert_default();
         if kind.has_wildcard() {
             self.kind_mut(kind).reported = Some(version.into());
+        } else if !version.is_empty() {
+            self.kind_mut(kind).doubt_all();
         }
     }
 
@@ -112,5 +114,19 @@ impl Core {
     /// of the world.
     pub(super) fn is_whole(&self, kind: ResourceKind) -> bool {
         self.dialect() == Dialect::Sotw && kind.has_wildcard()
+    }
+}
+
+impl KindState {
+    /// Takes the proxy to have something under each name that is to be told, of which
+    /// nothing is known.
+    fn doubt_all(&mut self) {
+        let unknown = self.ready.iter().filter(|(_, pending)| pending.has.nothing());
+        for name in unknown.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            self.account(&name, &Has::Nothing, &Has::Unknown);
+            if let Some(pending) = self.ready.get_mut(&name) {
+                pending.has = Has::Unknown;
+            }
+        }
     }
 }

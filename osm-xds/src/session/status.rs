@@ -33,8 +33,9 @@ pub struct Nack {
     pub nonce: Nonce,
     /// What the proxy says about it.
     pub message: String,
-    /// What was changed by the response. One of them is at fault; if there are
-    /// several they are sent again one by one, to find it.
+    /// What is at fault, where the proxy names it; else all that was changed by the
+    /// response. One of several is at fault then, and they are sent again one by
+    /// one, to find it.
     pub suspects: Vec<Rejected>,
 }
 

@@ -125,6 +125,33 @@ fn i9_what_a_proxy_kept_from_before_this_stream_stays_through_later_changes() {
     );
 }
 
+#[test]
+fn what_routes_from_before_this_stream_use_stays_until_they_are_told() {
+    Transcript::sotw().play(
+        "
+        view 1 cds:a=1 cds:b=1 rds:r=1>cds:a
+        <- cds
+        -> 1 cds a=1 b=1
+        <- rds r
+        <- ack 1
+        -> 2 rds r=1
+        <- ack 2
+        reconnect
+        <- cds having
+        <- lds
+        <- rds r having
+        view 2 cds:b=1 rds:r=2>cds:b
+        -> 1 lds
+        -> 2 rds r=2
+        -> nothing
+        <- ack 1
+        -> nothing
+        <- ack 2
+        -> 3 cds b=1
+        ",
+    );
+}
+
 /// A stream that asks for names of a kind.
 struct Stream {
     session: SotwSession,
