@@ -266,7 +266,7 @@ fn i9_a_refusal_names_the_objects_that_made_the_resource() {
         ..request
     };
     let nack = session.on_request(refusal, now).expect("no failure").nack.expect("a refusal");
-    assert_eq!((nack.suspects.len(), nack.message.len()), (1, 1024));
+    assert_eq!((nack.suspects.len(), nack.message.len()), (1, 1024 + '…'.len_utf8()));
     assert_eq!((&nack.suspects[0].key, &nack.suspects[0].origins[..]), (&key, &[origin][..]));
     assert_eq!(session.status().refused[0].0, nack.suspects[0]);
 }
