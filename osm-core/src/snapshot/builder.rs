@@ -13,7 +13,7 @@ use super::{LinkedSplit, MeshOptions, MeshSnapshot, link_service, link_split, li
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::identity::{ProxyUuid, ServiceIdentity};
 use crate::model::{MeshConfig, Workload};
-use crate::name::{Kind, NamespaceName, ObjectRef, QualifiedName, ServiceName};
+use crate::name::{Kind, NamespaceName, ObjectRef, QualifiedName};
 use crate::source::SourceEvent;
 
 /// Turns events into snapshots.
@@ -324,7 +324,9 @@ impl SnapshotBuilder {
     }
 
     fn link_splits(&mut self, next: &mut MeshSnapshot, change: &mut ChangeSet) {
-        for root in std::mem::take(&mut self.dirty.split_roots) {
+        let roots = std::mem::take(&mut self.dirty.split_roots);
+        let namespaces: BTreeSet<_> = roots.iter().map(|root| root.namespace.clone()).collect();
+        for root in roots {
             self.linked += 1;
             let monitored = next.namespaces.contains_key(&root.namespace);
             let (new, findings) = link_split::link(&self.facts, &root);
@@ -332,7 +334,6 @@ impl SnapshotBuilder {
                 let found = if monitored { found } else { Vec::new() };
                 set_findings(&mut next.diagnostics, object, found, change);
             }
-            self.forget_gone_splits(next, &root, change);
             let old = next.splits.get(&root).cloned();
             let new: Option<Arc<[LinkedSplit]>> = (monitored && !new.is_empty()).then(|| new.into());
             if old == new {
@@ -353,13 +354,14 @@ impl SnapshotBuilder {
                 None => drop(next.splits.remove_mut(&root)),
             }
         }
+        namespaces.iter().for_each(|namespace| self.forget_gone_splits(next, namespace, change));
     }
 
     /// Takes back findings about splits of this namespace that no longer exist.
-    fn forget_gone_splits(&self, next: &mut MeshSnapshot, root: &ServiceName, change: &mut ChangeSet) {
+    fn forget_gone_splits(&self, next: &mut MeshSnapshot, namespace: &NamespaceName, change: &mut ChangeSet) {
         let lowest = ObjectRef {
             kind: Kind::TrafficSplit,
-            namespace: Some(root.namespace.clone()),
+            namespace: Some(namespace.clone()),
             name: "0".parse().expect("a digit is a valid name"),
         };
         let gone: Vec<ObjectRef> = next

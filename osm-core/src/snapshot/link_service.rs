@@ -6,6 +6,7 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use super::facts::Facts;
+use super::update::MAX_FINDINGS;
 use super::{SocketAddress, in_namespace};
 use crate::diagnostic::{Diagnostic, Origin, Severity};
 use crate::identity::ServiceIdentity;
@@ -102,6 +103,10 @@ struct Findings {
 
 impl Findings {
     fn add(&mut self, severity: Severity, code: &'static str, field: String, message: String) {
+        // One more than are shown says that there are more, and each is looked for among all.
+        if self.found.len() > MAX_FINDINGS {
+            return;
+        }
         let finding = Diagnostic::new(severity, code, self.object.clone(), message).at(field);
         if !self.found.contains(&finding) {
             self.found.push(finding);

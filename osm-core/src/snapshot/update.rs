@@ -21,12 +21,22 @@ pub(super) fn finding_of(
     Diagnostic::new(severity, code, ObjectRef::namespaced(kind, name), message)
 }
 
+/// The most findings about one object; that there are more is said once.
+pub(super) const MAX_FINDINGS: usize = 64;
+
 pub(super) fn set_findings(
     all: &mut SharedMap<ObjectRef, Arc<[Diagnostic]>>,
     object: ObjectRef,
-    found: Vec<Diagnostic>,
+    mut found: Vec<Diagnostic>,
     change: &mut ChangeSet,
 ) {
+    if found.len() > MAX_FINDINGS {
+        let location = found[0].location.clone();
+        found.truncate(MAX_FINDINGS);
+        let message = "more findings are not shown; correct these first";
+        let more = Diagnostic::new(Severity::Warning, "too-many-findings", object.clone(), message);
+        found.push(more.located(location));
+    }
     if all.get(&object).map_or(&[][..], |old| old) == found {
         return;
     }

@@ -15,6 +15,8 @@ use super::{Conversion, IntOrString, Metadata, field};
 const HEADLESS: &str = "None";
 /// The most addresses that a service can have: one of each family.
 const MAX_CLUSTER_IPS: usize = 2;
+/// The longest name of a service, in bytes: it is one label of its host names.
+const MAX_NAME: usize = 63;
 /// The most ports of one service that count.
 const MAX_SERVICE_PORTS: usize = 256;
 
@@ -90,6 +92,14 @@ impl Service {
             );
             return findings.without_fact();
         }
+        if name.name.as_str().len() > MAX_NAME || name.name.as_str().contains('.') {
+            let message = format!(
+                "the name of a service is one label of its host names: at most {MAX_NAME} bytes, without dots; give it \
+                 another name to have it in the mesh"
+            );
+            findings.error("bad-name", "metadata.name", message);
+            return findings.without_fact();
+        }
         let mut fact = model::Service::new(name);
         fact.meta = self.metadata.meta();
         fact.selector.clone_from(&self.spec.selector);
@@ -116,7 +126,8 @@ impl Service {
         }
         let mut addresses = Vec::new();
         for text in written.iter().take(MAX_CLUSTER_IPS).filter(|text| !text.is_empty()) {
-            match text.parse() {
+            // An address has one form here, or two services could claim it in two forms.
+            match text.parse::<IpAddr>().map(|address| address.to_canonical()) {
                 Ok(address) if !is_of_a_service(address) => findings.error(
                     "bad-address",
                     path,
@@ -180,7 +191,6 @@ impl ServicePort {
 
 /// Whether an address can be that of a service: one host's, beyond its own link.
 fn is_of_a_service(address: IpAddr) -> bool {
-    let address = address.to_canonical();
     let is_link_local = match address {
         IpAddr::V4(address) => address.is_link_local() || address.is_broadcast(),
         IpAddr::V6(address) => address.is_unicast_link_local(),
