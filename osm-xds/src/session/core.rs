@@ -212,8 +212,11 @@ impl Core {
     /// Ends a wildcard subscription; the explicit names stay.
     pub(super) fn unsubscribe_all(&mut self, kind: ResourceKind) {
         let Some(base) = self.base.clone() else {
-            self.kind_mut(kind).interest.wildcard = false;
-            self.kind_mut(kind).sweep = None;
+            let KindState { interest, sweep, ready, .. } = self.kind_mut(kind);
+            interest.wildcard = false;
+            *sweep = None;
+            // What went in the same request was to be said again under the wildcard.
+            ready.retain(|name, _| interest.names.contains(name.as_str()));
             return;
         };
         let state = self.kind_mut(kind);

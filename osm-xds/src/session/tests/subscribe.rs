@@ -186,3 +186,17 @@ fn a_kind_that_is_not_served_is_not_answered() {
     assert_eq!(received.kind, None);
     assert!(session.next_response(Instant::now()).is_none());
 }
+
+#[test]
+fn what_is_given_up_with_the_wildcard_before_there_is_a_view_is_not_told() {
+    Transcript::sotw().play(
+        "
+        <- rds * r
+        <- rds
+        view 1 rds:r=1
+        # The wildcard is owed an answer.
+        -> 1 rds
+        -> nothing
+        ",
+    );
+}
