@@ -4,6 +4,7 @@
 pub mod descriptors;
 pub mod envoy;
 pub mod fleet;
+pub mod fuzzing;
 pub mod golden;
 pub mod grpc;
 pub mod ir_text;

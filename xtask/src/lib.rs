@@ -7,6 +7,7 @@ pub mod bench;
 pub mod check;
 pub mod demo;
 pub mod envoy;
+pub mod fuzz;
 pub mod goldens;
 pub mod grpc;
 pub mod packages;

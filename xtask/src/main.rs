@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
-use xtask::{bench, check, demo, envoy, goldens, grpc, suite, tidy, workspace};
+use xtask::{bench, check, demo, envoy, fuzz, goldens, grpc, suite, tidy, workspace};
 
 /// Tasks of this workspace, each what a person or CI would otherwise type by hand.
 #[derive(Debug, Parser)]
@@ -36,6 +36,17 @@ enum Verb {
     Bench(Bench),
     /// Writes the goldens of all scenarios again, to be reviewed as a change of behaviour
     Goldens,
+    /// Plays made-up input against what reads the input of strangers
+    Fuzz {
+        /// Only this one: discovery, encoding, identities or manifests
+        target: Option<String>,
+        /// For how long each
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+        /// Keep what was found for the target as its corpus in the tree, as little as reaches as much
+        #[arg(long, requires = "target", conflicts_with = "seconds")]
+        minimise: bool,
+    },
     /// Only the rules about the workspace's own text and dependencies (part of `check`)
     Tidy,
 }
@@ -87,6 +98,8 @@ fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Bench(Bench::Fleet { arguments }) => bench::fleet(&root, &arguments),
         Verb::Bench(Bench::Snapshot { arguments }) => bench::snapshot(&root, &arguments),
         Verb::Goldens => goldens::run(&root),
+        Verb::Fuzz { target: Some(target), minimise: true, .. } => fuzz::minimise(&root, &target),
+        Verb::Fuzz { target, seconds, .. } => fuzz::run(&root, target.as_deref(), seconds),
         Verb::Tidy => tidy::run(&root),
     }
 }

@@ -12,7 +12,7 @@ fn a_wrong_verb_is_answered_with_those_that_exist() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2));
     assert!(said.contains("unrecognized subcommand 'tests'"), "{said}");
-    for verb in ["check", "test", "demo", "envoy", "bench", "goldens", "tidy"] {
+    for verb in ["check", "test", "demo", "envoy", "bench", "goldens", "fuzz", "tidy"] {
         assert!(said.contains(&format!("\n  {verb} ")), "{verb} is not named in:\n{said}");
     }
 }

@@ -23,8 +23,8 @@ const PLACES: [(&str, &str); 10] = [
 pub fn check(tree: &Tree) -> Vec<Finding> {
     let places: Vec<String> = PLACES.iter().map(|(one, other)| [*one, *other].concat()).collect();
     let mut findings = Vec::new();
-    // Cargo writes the lock file, and it names the registry.
-    for (path, text) in tree.texts.iter().filter(|(path, _)| *path != "Cargo.lock") {
+    // Cargo writes the lock files, and they name the registry.
+    for (path, text) in tree.texts.iter().filter(|(path, _)| !path.ends_with("Cargo.lock")) {
         for (number, line) in text.lines().enumerate() {
             let named = places.iter().filter(|place| line.contains(place.as_str()));
             findings.extend(named.map(|place| {
