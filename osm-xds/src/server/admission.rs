@@ -73,8 +73,8 @@ struct Places {
     last: u64,
     /// The streams of each proxy, oldest first.
     proxies: FxHashMap<ProxyId, Vec<Place>>,
-    /// Since when those are on their way that have not come to their first
-    /// configuration, oldest first.
+    /// Since when those are open that have not had all of their first configuration,
+    /// oldest first.
     starting: BTreeMap<u64, Instant>,
 }
 
@@ -137,11 +137,12 @@ impl Admission {
         }
         let is_elsewhere = own.iter().any(|place| place.address != address);
         own.push(Place { number, address, displaced: displaced.clone() });
+        places.starting.insert(number, now);
         Ok(Admitted {
             admission: Arc::clone(self),
             proxy: proxy.clone(),
             number,
-            is_starting: false,
+            is_starting: true,
             displaced,
             is_elsewhere,
         })
@@ -187,13 +188,7 @@ impl Admitted {
         self.number
     }
 
-    /// Notes that there is something to send now: the stream is starting.
-    pub(super) fn starts(&mut self, now: Instant) {
-        self.is_starting = true;
-        self.admission.places.lock().starting.insert(self.number, now);
-    }
-
-    /// Notes that it has everything for the first time, if it was starting.
+    /// Notes that it has everything; the first time counts.
     pub(super) fn started(&mut self) {
         if std::mem::take(&mut self.is_starting) {
             self.admission.places.lock().starting.remove(&self.number);

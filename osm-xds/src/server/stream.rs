@@ -221,7 +221,6 @@ impl<R: Message + Default + 'static> Opening<R> {
             registration,
             seen: 0,
             stay,
-            has_view: false,
             behind_since: None,
             seen_gate_timeouts: 0,
         }
@@ -240,8 +239,6 @@ struct Open<P: Protocol> {
     stay: Stay,
     pace: Pace,
     refusing: Refusing,
-    /// Whether there was anything to send yet.
-    has_view: bool,
     /// Since when the proxy lacks something.
     behind_since: Option<Instant>,
     seen_gate_timeouts: u64,
@@ -340,9 +337,6 @@ impl<P: Protocol> Open<P> {
         self.seen = number;
         if let Some(view) = view {
             self.behind_since.get_or_insert_with(now);
-            if !std::mem::replace(&mut self.has_view, true) {
-                self.stay.admitted.starts(now());
-            }
             self.entry.live.lock().session.on_view(view);
         }
     }

@@ -67,19 +67,23 @@ fn streams_from_as_many_addresses_as_there_may_be_are_not_displaced_by_yet_anoth
 fn those_who_come_while_too_many_start_are_sent_away_for_a_bounded_time() {
     let admission = admission(|options| options.max_starting_streams = 2);
     let start = Instant::now();
-    let mut admitted: Vec<_> =
-        (0..4).map(|n| admission.admit(&proxy(&format!("p-{n}")), at(n), start).expect("room")).collect();
-    admitted[0].starts(start);
-    admitted[1].starts(start + Duration::from_secs(1));
-    let refused = admission.admit(&proxy("q"), at(9), start).expect_err("too many");
+    let later = start + Duration::from_secs(1);
+    let mut first = admission.admit(&proxy("p-1"), at(1), start).expect("room");
+    let second = admission.admit(&proxy("p-2"), at(2), later).expect("room");
+    let refused = admission.admit(&proxy("p-3"), at(3), later).expect_err("too many");
     assert_eq!(refused, Reason::Overloaded);
-    admitted[0].started();
-    drop(admission.admit(&proxy("q"), at(9), start).expect("one has everything"));
-    admitted[2].starts(start + Duration::from_secs(1));
-    assert!(admission.admit(&proxy("q"), at(9), start + Duration::from_secs(2)).is_err());
+    first.started();
+    let third = admission.admit(&proxy("p-3"), at(3), later).expect("one has everything");
+    assert!(admission.admit(&proxy("p-4"), at(4), later).is_err());
+    drop(third);
+    drop(admission.admit(&proxy("p-4"), at(4), later).expect("one went"));
+
     // One that never acknowledges is not waited for.
-    let later = start + Duration::from_secs(1) + admission.starting_timeout;
-    drop(admission.admit(&proxy("q"), at(9), later).expect("room"));
-    drop(admitted);
+    let third = admission.admit(&proxy("p-3"), at(3), later).expect("room");
+    let bound = admission.starting_timeout;
+    assert!(admission.admit(&proxy("p-4"), at(4), start + bound).is_err());
+    let fourth = admission.admit(&proxy("p-4"), at(4), later + bound).expect("room");
+    assert_eq!(admission.counts(), (4, 1));
+    drop((first, second, third, fourth));
     assert_eq!(admission.counts(), (0, 0));
 }
