@@ -253,7 +253,7 @@ fn i6_a_planted_secret_that_lets_more_in_is_found() {
         assert_ne!(read, reading::of_ir(ir));
         planted += 1;
     });
-    assert!(planted > 5, "planted {planted} times");
+    assert!(planted > 3, "planted {planted} times");
 }
 
 #[test]

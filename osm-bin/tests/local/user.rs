@@ -52,7 +52,7 @@ impl OrdinaryUser {
     fn install(&self) {
         let envoy = find_envoy(None, &search_path()).expect("an Envoy");
         let programs = Path::new(PROGRAM).parent().expect("a folder");
-        let cache = format!(".cache/osm/envoy-{ENVOY_VERSION}/envoy");
+        let cache = [".cache/osm/envoy-", ENVOY_VERSION, "/envoy"].concat();
         for (from, to) in [
             (Path::new(PROGRAM), "bin/osm"),
             (&programs.join("bookstore-app"), "bin/bookstore-app"),

@@ -93,7 +93,9 @@ impl Core {
                 state.take_back_named(record, &named, &base, repeats, &nack);
             }
             // The next one has all that this one had: its answer counts.
-            (None, Some(next)) if repeats && blame == Blame::Unknown => next.absorb(record.into_items()),
+            (None, Some(next)) if repeats && blame == Blame::Unknown => {
+                next.absorb(record.into_items(), false)
+            }
             (None, _) => {
                 if repeats {
                     state.in_flight.iter_mut().for_each(|record| record.tainted = true);
@@ -141,7 +143,10 @@ impl KindState {
         let pending = self.ready.iter().chain(&self.held);
         let repeats = |pending: &Pending| record.tainted || matches!(pending.has, Has::Kept(_));
         let kept = pending.filter(|(_, pending)| repeats(pending)).map(|(name, _)| name);
-        let is_known = self.refused.keys().chain(kept).any(|name| is_named(&name));
+        // What was kept and has changed since is in a newer response already.
+        let newer = self.in_flight.iter().flat_map(Record::items);
+        let newer = newer.filter(|item| record.tainted || matches!(item.had, Has::Kept(_))).map(Item::name);
+        let is_known = self.refused.keys().chain(kept).chain(newer).any(|name| is_named(&name));
         (is_known || !named.is_empty()).then_some(named)
     }
 
@@ -163,7 +168,7 @@ impl KindState {
             record.into_items().into_iter().partition(|item| named.contains(item.name()));
         self.take_back(bad, base, Blame::TheOne, repeats, nack);
         match self.in_flight.front_mut().filter(|_| repeats) {
-            Some(next) => next.absorb(others),
+            Some(next) => next.absorb(others, true),
             None => self.take_back(others, base, Blame::Others, repeats, nack),
         }
     }
@@ -185,12 +190,16 @@ impl KindState {
             if let Some(newer) = self.in_flight.iter_mut().find_map(|record| record.item_mut(&name)) {
                 if newer.had.same(&said) {
                     let doubtful = item.doubtful || blame != Blame::TheOne || item.resource().is_none();
-                    (newer.had, newer.doubtful) = (item.had, doubtful);
+                    newer.doubtful = doubtful;
+                    if blame != Blame::Others {
+                        newer.had = item.had;
+                    }
                 }
                 continue;
             }
             // Since then it was given up, and perhaps asked for anew.
-            if self.refused.contains_key(&name) || !self.has(&name, Some(base)).same(&said) {
+            let is_current = self.interest.covers(&name) && self.has(&name, Some(base)).same(&said);
+            if self.refused.contains_key(&name) || !is_current {
                 continue;
             }
             if let (Said::Resource(resource), true, true) = (&item.said, repeats, blame == Blame::TheOne)
@@ -198,6 +207,9 @@ impl KindState {
                 && item.had.nothing()
             {
                 item.had = Has::Kept(Arc::clone(resource));
+            }
+            if blame == Blame::Others {
+                item.had = item.now();
             }
             self.account(&name, &said, &item.had);
             let pending = self.take_pending(&name);

@@ -163,13 +163,18 @@ impl Record {
         &self.items
     }
 
-    /// Takes in items of a refused response that this one repeats.
-    pub(super) fn absorb(&mut self, refused: Vec<Item>) {
+    /// Takes in items of a refused response that this one repeats. A proxy that said
+    /// which others were at fault has most likely applied these.
+    pub(super) fn absorb(&mut self, refused: Vec<Item>, are_applied: bool) {
         let mut items = std::mem::take(&mut self.items).into_vec();
         for item in refused {
             match items.iter_mut().find(|own| own.name() == item.name()) {
+                Some(own) if are_applied => own.doubtful = true,
                 Some(own) => (own.had, own.doubtful) = (item.had, true),
-                None => items.push(Item { doubtful: true, ..item }),
+                None => {
+                    let had = if are_applied { item.now() } else { item.had };
+                    items.push(Item { said: item.said, had, doubtful: true });
+                }
             }
         }
         items.sort_unstable_by(|one, other| one.name().cmp(other.name()));

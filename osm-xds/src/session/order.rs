@@ -148,7 +148,8 @@ impl Core {
                 in_use.add(refused.last_good.needs());
             }
             for item in state.in_flight.iter().filter(|record| !record.expired).flat_map(Record::items) {
-                in_use.add(item.had.needs());
+                // It may have another one than it is taken to have.
+                in_use.add(item.had.needs().filter(|_| !item.doubtful));
             }
         }
         in_use

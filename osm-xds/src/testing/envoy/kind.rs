@@ -21,6 +21,8 @@ pub(super) struct Kind {
     pub(super) partial: bool,
     /// The nonce of the last response.
     pub(super) nonce: String,
+    /// The nonce of the last response that was answered.
+    pub(super) answered: String,
     /// What is to be answered still, oldest first.
     pub(super) answers: VecDeque<Answer>,
     pub(super) received: usize,
@@ -39,6 +41,7 @@ impl Kind {
     pub(super) fn disconnect(&mut self) {
         self.begun = false;
         self.nonce.clear();
+        self.answered.clear();
         self.answers.clear();
     }
 

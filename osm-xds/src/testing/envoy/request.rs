@@ -71,13 +71,15 @@ impl FakeEnvoy {
         }
     }
 
-    /// Says all that is asked for, with the nonce of the last response.
+    /// Says all that is asked for, with the nonce of the last response. One whose
+    /// answer is kept back is not mentioned: that would accept it.
     pub(super) fn ask_sotw(&mut self, kind: ResourceKind) {
         let state = &self.kinds[kind as usize];
+        let nonce = if state.answers.is_empty() { &state.nonce } else { &state.answered };
         let request = discovery::DiscoveryRequest {
             version_info: state.version_info.clone(),
             resource_names: state.names.iter().cloned().collect(),
-            response_nonce: state.nonce.clone(),
+            response_nonce: nonce.clone(),
             ..self.sotw(kind)
         };
         self.out.push(Request::Sotw(request));
@@ -85,6 +87,7 @@ impl FakeEnvoy {
 
     pub(super) fn answer(&mut self, kind: ResourceKind, answer: Answer) {
         let Answer { nonce, version_info, refusal } = answer;
+        self.kinds[kind as usize].answered.clone_from(&nonce);
         let error_detail = refusal.map(|message| Status { code: 13, message, ..Status::default() });
         let request = match self.dialect {
             Dialect::Delta => Request::Delta(discovery::DeltaDiscoveryRequest {
