@@ -35,7 +35,7 @@ const MAX_REMEMBERED: usize = 2 * MAX_NAMES + 2 * world::SERVICES;
 /// Plays bytes as what a proxy sends on a stream.
 pub fn discovery(bytes: &[u8]) {
     let mut script = Script::new(bytes);
-    let mut play = Play::new(script.byte() % 2 == 0);
+    let mut play = Play::new(script.byte().is_multiple_of(2));
     for _ in 0..MAX_STEPS {
         if script.is_over() {
             break;
