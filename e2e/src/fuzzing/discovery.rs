@@ -13,8 +13,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use osm_xds::resource::{ResourceKey, ResourceKind, ResourceName, Version};
+use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
+use osm_xds::resource::{Resource, ResourceKey, ResourceKind, ResourceName, Version};
 use osm_xds::session::{Response, SessionOptions, SessionStatus, Subscription};
+use prost::Message;
 
 use super::script::Script;
 use asked::Asked;
@@ -135,7 +137,10 @@ impl Play {
             let name = &resource.key.name;
             assert!(asked.covers(name.as_str()), "{} was not asked for: {asked:?}", resource.key);
             assert!(names.insert(name), "{} is there twice", resource.key);
-            assert!(self.known[&resource.key].contains(&resource.version), "{} is no view's", resource.key);
+            let versions = self.known.get(&resource.key);
+            let is_known = versions.is_some_and(|versions| versions.contains(&resource.version));
+            let is_absence = !self.session.is_delta() && is_without_endpoints(resource);
+            assert!(is_known || is_absence, "{} is no view's", resource.key);
         }
         for name in removed {
             assert!(names.insert(name), "{kind} {name} is there and gone");
@@ -173,4 +178,11 @@ impl Play {
         let is_later = self.session.deadline().is_none_or(|deadline| deadline > self.now);
         assert!(is_later, "the session has nothing to say and does not wait");
     }
+}
+
+/// Whether a resource says of a cluster that it has no endpoints: the state of the
+/// world has no other words for endpoints that do not exist.
+fn is_without_endpoints(resource: &Resource) -> bool {
+    let Ok(message) = ClusterLoadAssignment::decode(&*resource.body) else { return false };
+    resource.key.kind == ResourceKind::Endpoints && message.endpoints.is_empty()
 }
