@@ -15,6 +15,10 @@ use osm_k8s::source::files::{FileSet, FileText};
 /// A store, and a buyer who may buy there.
 const SHOP: &str = "
 apiVersion: v1
+kind: ServiceAccount
+metadata: {name: thief, namespace: shop}
+---
+apiVersion: v1
 kind: Namespace
 metadata: {name: shop, labels: {openservicemesh.io/monitored-by: osm}}
 ---
