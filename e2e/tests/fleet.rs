@@ -18,7 +18,7 @@ fn measure(arguments: &[&str]) -> Value {
         .expect("the program can be run");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{arguments:?}: {errors}");
-    assert!(String::from_utf8_lossy(&output.stdout).contains("change to last ACK"));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("changes"));
     serde_json::from_str(&std::fs::read_to_string(&json).expect("figures")).expect("JSON")
 }
 
