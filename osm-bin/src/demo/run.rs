@@ -25,6 +25,8 @@ use mesh::Mesh;
 const FAST_PACE_MS: u32 = 15;
 /// How often counters are read.
 const LOOK: Duration = Duration::from_millis(150);
+/// Requests of the buyer after which none is left that began before a change.
+const UNDER_WAY: u64 = 20;
 /// How long the requests of a step may take.
 const STEP_LIMIT: Duration = Duration::from_secs(180);
 
@@ -145,9 +147,18 @@ impl Walk<'_> {
         })
     }
 
-    /// Counts requests from now on, until there are as many as the step wants.
+    /// Counts requests that begin after the step's actions, until there are as many
+    /// as the step wants.
     async fn count(&mut self, step: &Step) -> Result<(Counters, Counters, Counters)> {
         let deadline = Instant::now() + STEP_LIMIT;
+        // A proxy acknowledges a change before each of its threads routes by it.
+        let acted = self.applications.buyer(&self.client).await?;
+        while self.applications.buyer(&self.client).await?.since(&acted).requests < UNDER_WAY {
+            if Instant::now() > deadline {
+                bail!("the buyer made no {UNDER_WAY} requests within {} s", STEP_LIMIT.as_secs());
+            }
+            tokio::time::sleep(LOOK).await;
+        }
         let first_buyer = self.applications.buyer(&self.client).await?;
         let first_thief = self.applications.thief(&self.client).await?;
         loop {
