@@ -16,8 +16,10 @@ mod common;
 mod driver;
 mod engine;
 mod outbound;
+mod outbounds;
 mod part;
 mod refusals;
+mod subscriber;
 mod work;
 
 use std::fmt;
@@ -31,7 +33,8 @@ use osm_core::policy::{self, Unknown};
 use tokio::sync::{mpsc, watch};
 
 pub use driver::PublisherDriver;
-pub use engine::{Engine, SubscriptionId};
+pub use engine::Engine;
+pub use subscriber::SubscriptionId;
 pub use work::Work;
 
 use crate::client::ClientKind;

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use osm_core::identity::ProxyId;
 use osm_core::snapshot::MeshSnapshot;
 
-use super::engine::{Engine, SubscriptionId};
+use super::engine::Engine;
+use super::subscriber::SubscriptionId;
 use crate::client::ClientKind;
 use crate::resource::ResourceKey;
 use crate::view::{Layer, View, ViewSender};

@@ -8,9 +8,9 @@ use osm_core::ir::{InboundService, ProxyClass};
 use osm_core::policy;
 use osm_core::snapshot::MeshSnapshot;
 
-use super::engine::SubscriptionId;
 use super::outbound::ViewpointId;
 use super::part::reuse;
+use super::subscriber::SubscriptionId;
 use super::work::Work;
 use crate::client::ClientKind;
 use crate::generate;

@@ -10,31 +10,13 @@ use osm_core::snapshot::{ChangeSet, MeshSnapshot};
 
 use super::class::{ClassId, ClassKey, ClassState};
 use super::common::Common;
-use super::outbound::Outbound;
+use super::outbounds::Outbounds;
 use super::refusals::Refusals;
+use super::subscriber::{Subscriber, SubscriptionId};
 use super::work::Work;
 use crate::client::ClientKind;
 use crate::generate;
 use crate::view::{Layer, LayerId, View, ViewSender};
-
-/// Names one subscription of one proxy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SubscriptionId(pub(super) u64);
-
-impl SubscriptionId {
-    /// Names a subscription; the caller sees to it that numbers are not used twice.
-    #[must_use]
-    pub fn new(number: u64) -> Self {
-        Self(number)
-    }
-}
-
-pub(super) struct Subscriber {
-    pub(super) proxy: ProxyId,
-    pub(super) client: ClientKind,
-    pub(super) sender: ViewSender,
-    class: Option<ClassId>,
-}
 
 /// Keeps the views of all subscribed proxies up to date.
 ///
@@ -54,8 +36,7 @@ pub struct Engine {
     /// The identities that have gained their first class or lost their last one
     /// since somebody asked.
     turned: BTreeSet<ServiceIdentity>,
-    outbound: Outbound,
-    grpc: Outbound,
+    outbounds: Outbounds,
     refusals: Refusals,
     common: Common,
     version: u64,
@@ -80,8 +61,7 @@ impl Engine {
             by_service: BTreeMap::new(),
             certificates: BTreeMap::new(),
             turned: BTreeSet::new(),
-            outbound: Outbound::new(ClientKind::Envoy),
-            grpc: Outbound::new(ClientKind::Grpc),
+            outbounds: Outbounds::new(),
             refusals: Refusals::default(),
             common: Common::default(),
             version: 0,
@@ -138,8 +118,7 @@ impl Engine {
             && self.by_identity.is_empty()
             && self.by_service.is_empty()
             && self.certificates.is_empty()
-            && self.outbound.is_empty()
-            && self.grpc.is_empty()
+            && self.outbounds.is_empty()
     }
 
     /// Begins to send views to a proxy. One that is not known yet is sent its
@@ -196,8 +175,7 @@ impl Engine {
             touched.extend(self.classes.keys().copied());
         }
         touched.extend(self.move_viewpoints(change));
-        touched.extend(self.outbound.refresh(&self.snapshot, services, &mut self.work));
-        touched.extend(self.grpc.refresh(&self.snapshot, services, &mut self.work));
+        touched.extend(self.outbounds.refresh(&self.snapshot, services, &mut self.work));
         for id in self.concerned_subscribers(change) {
             // One whose pod is somebody else now is told so when it comes again.
             match self.reclassify(id) {
@@ -266,7 +244,7 @@ impl Engine {
         for id in concerned {
             let Some(class) = self.classes.get_mut(&id) else { continue };
             let old = class.viewpoints;
-            let outbound = outbound_of(class.key.client, &mut self.outbound, &mut self.grpc);
+            let outbound = self.outbounds.of_mut(class.key.client);
             class.viewpoints = outbound.enter(&self.snapshot, class.identity(), id, &mut self.work);
             for gone in old.into_iter().filter(|old| !class.viewpoints.contains(old)) {
                 outbound.leave(gone, id);
@@ -331,7 +309,7 @@ impl Engine {
         for port in class.serves.keys() {
             self.by_service.entry(port.service.clone()).or_default().insert(id);
         }
-        let outbound = outbound_of(key.client, &mut self.outbound, &mut self.grpc);
+        let outbound = self.outbounds.of_mut(key.client);
         let viewpoints = outbound.enter(&self.snapshot, &class.identity, id, &mut self.work);
         let mut state = ClassState::new(key, viewpoints);
         state.refresh(&self.snapshot, self.trust.as_deref(), &mut self.work);
@@ -349,7 +327,7 @@ impl Engine {
         let Some(state) = self.classes.remove(&class) else { return };
         self.class_ids.remove(&state.key);
         for viewpoint in state.viewpoints {
-            outbound_of(state.key.client, &mut self.outbound, &mut self.grpc).leave(viewpoint, class);
+            self.outbounds.of_mut(state.key.client).leave(viewpoint, class);
         }
         let identity = state.identity();
         if let Some(classes) = self.by_identity.get_mut(identity) {
@@ -396,25 +374,17 @@ impl Engine {
     }
 
     fn view(&self, class: &ClassState) -> View {
+        let outbound = self.outbounds.of(class.key.client);
+        let reached = class.viewpoints.iter().filter_map(|id| outbound.layer(*id));
         let mut layers = vec![Arc::clone(&class.layer)];
         match class.key.client {
             ClientKind::Envoy => {
                 layers.extend(self.certificates.get(class.identity()).cloned());
-                layers.extend(class.viewpoints.iter().filter_map(|id| self.outbound.layer(*id)));
-                layers.push(self.refusals.layer());
-                layers.push(self.common.layer());
+                layers.extend(reached);
+                layers.extend([self.refusals.layer(), self.common.layer()]);
             }
-            ClientKind::Grpc => {
-                layers.extend(class.viewpoints.iter().filter_map(|id| self.grpc.layer(*id)));
-            }
+            ClientKind::Grpc => layers.extend(reached),
         }
         View::new(self.version, layers)
-    }
-}
-
-fn outbound_of<'a>(client: ClientKind, envoy: &'a mut Outbound, grpc: &'a mut Outbound) -> &'a mut Outbound {
-    match client {
-        ClientKind::Envoy => envoy,
-        ClientKind::Grpc => grpc,
     }
 }
