@@ -9,6 +9,7 @@
 mod board;
 mod controller;
 mod credentials;
+mod figures;
 mod manifests;
 mod many;
 mod options;
@@ -21,11 +22,12 @@ mod single;
 mod stream;
 mod wire;
 
+pub use figures::{
+    BurstFigures, ChangeFigures, CourseFigures, Figures, Percentiles, Pushes, SoakFigures, SteadyFigures,
+    StormFigures,
+};
 pub use manifests::{documents, of_object};
 pub use options::{ChangeKind, Course, DialectKind, FleetOptions, Mode};
 pub use plan::{Plan, PlannedChange};
-pub use report::{
-    BurstFigures, ChangeFigures, CourseFigures, Figures, Percentiles, Pushes, SoakFigures, SteadyFigures,
-    StormFigures, table, to_json,
-};
+pub use report::{table, to_json};
 pub use run::run;

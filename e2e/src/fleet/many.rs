@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
+use super::figures::{BurstFigures, Percentiles, Pushes, SoakFigures, SteadyFigures};
 use super::plan::PlannedChange;
-use super::report::{BurstFigures, Percentiles, Pushes, SoakFigures, SteadyFigures};
 use super::run::{Measurement, write};
 
 /// How many changes of a long time are on their way at once.

@@ -12,11 +12,11 @@ use tokio::task::JoinSet;
 use super::board::Board;
 use super::controller::{self, ControllerProcess};
 use super::credentials::Credentials;
+use super::figures::{CourseFigures, Figures, StormFigures};
 use super::manifests::documents;
 use super::options::{Course, FleetOptions};
 use super::plan::Plan;
 use super::references::References;
-use super::report::{CourseFigures, Figures, StormFigures};
 use super::stream::{self, Shared};
 
 /// How long the storm or a change may take.

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
+use super::figures::{ChangeFigures, Percentiles};
 use super::plan::PlannedChange;
-use super::report::{ChangeFigures, Percentiles};
 use super::run::{Measurement, write};
 
 /// Counters of the controller, as `/metrics` names them.

@@ -10,18 +10,18 @@ mod request;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use osm_xds::resource::{Resource, ResourceKey, ResourceKind, ResourceName, Version};
-use osm_xds::session::{Response, SessionOptions, SessionStatus, Subscription};
+use osm_xds::session::{Dialect, Response, SessionOptions, SessionStatus, Subscription};
+use osm_xds::testing::Request;
+use osm_xds::testing::simulation::StreamSession;
 use prost::Message;
 
 use super::script::Script;
 use asked::Asked;
-use request::Request;
-use world::{Session, World};
+use world::World;
 
 /// The most steps of one script, so that each is quick.
 const MAX_STEPS: usize = 200;
@@ -37,16 +37,21 @@ const MAX_REMEMBERED: usize = 2 * MAX_NAMES + 2 * world::SERVICES;
 /// Plays bytes as what a proxy sends on a stream.
 pub fn discovery(bytes: &[u8]) {
     let mut script = Script::new(bytes);
-    let mut play = Play::new(script.byte().is_multiple_of(2));
+    let is_delta = script.byte().is_multiple_of(2);
+    let mut play = Play::new(if is_delta { Dialect::Delta } else { Dialect::Sotw });
     for _ in 0..MAX_STEPS {
         if script.is_over() {
             break;
         }
         match script.below(8) {
             0 | 1 => play.view(&mut script),
-            2 => play.hear(Request::raw(&play.session, script.chunk())),
+            2 => {
+                if let Some(request) = request::raw(play.dialect, script.chunk()) {
+                    play.hear(request);
+                }
+            }
             3..=5 => {
-                let request = Request::sensible(&play.session, &play.nonces, &mut script);
+                let request = request::sensible(play.dialect, &play.nonces, &mut script);
                 play.hear(request);
             }
             6 => drop(play.say()),
@@ -59,7 +64,8 @@ pub fn discovery(bytes: &[u8]) {
 
 /// A stream, and what must be true of it.
 struct Play {
-    session: Session,
+    dialect: Dialect,
+    session: Box<dyn StreamSession>,
     world: World,
     asked: BTreeMap<ResourceKind, Asked>,
     nonces: Vec<String>,
@@ -69,14 +75,15 @@ struct Play {
 }
 
 impl Play {
-    fn new(is_delta: bool) -> Self {
+    fn new(dialect: Dialect) -> Self {
         let mut options = SessionOptions::default();
         options.max_names = MAX_NAMES;
         options.max_name_length = MAX_NAME_LENGTH;
         options.max_outstanding = MAX_OUTSTANDING;
         options.response_bytes = RESPONSE_BYTES;
         Self {
-            session: Session::new(is_delta, Arc::new(options)),
+            dialect,
+            session: world::session(dialect, options),
             world: World::default(),
             asked: ResourceKind::ALL.into_iter().map(|kind| (kind, Asked::default())).collect(),
             nonces: Vec::new(),
@@ -94,12 +101,11 @@ impl Play {
     }
 
     /// A request is taken in wholly, or has no effect.
-    fn hear(&mut self, request: Option<Request>) {
-        let Some(request) = request else { return };
+    fn hear(&mut self, request: Request) {
         let before = self.session.status();
-        match self.session.on_request(&request, self.now) {
+        match self.session.on_request(request.clone(), self.now) {
             Ok(_) => {
-                let kind = ResourceKind::from_type_url(request.type_url());
+                let kind = ResourceKind::from_type_url(request::type_url(&request));
                 if let Some((kind, asked)) = kind.and_then(|kind| Some((kind, self.asked.get_mut(&kind)?))) {
                     asked.take(kind, &request);
                 }
@@ -139,7 +145,7 @@ impl Play {
             assert!(names.insert(name), "{} is there twice", resource.key);
             let versions = self.known.get(&resource.key);
             let is_known = versions.is_some_and(|versions| versions.contains(&resource.version));
-            let is_absence = !self.session.is_delta() && is_without_endpoints(resource);
+            let is_absence = self.dialect == Dialect::Sotw && is_without_endpoints(resource);
             assert!(is_known || is_absence, "{} is no view's", resource.key);
         }
         for name in removed {
@@ -148,7 +154,7 @@ impl Play {
         }
         let is_new = !self.nonces.contains(&response.nonce.to_string());
         assert!(is_new, "nonce {} was used before", response.nonce);
-        let may_be_split = self.session.is_delta() || !kind.has_wildcard();
+        let may_be_split = self.dialect == Dialect::Delta || !kind.has_wildcard();
         let without_last: usize = resources.iter().rev().skip(1).map(|resource| resource.body.len()).sum();
         assert!(!may_be_split || without_last <= RESPONSE_BYTES, "{without_last} bytes of {kind}");
     }

@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 
 use osm_xds::resource::ResourceKind;
-
-use super::request::Request;
+use osm_xds::testing::Request;
 
 const WILDCARD: &str = "*";
 

@@ -4,9 +4,11 @@ use envoy_types::pb::envoy::config::core::v3::Node;
 use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
 use envoy_types::pb::google::rpc::Status;
 use osm_xds::resource::ResourceKind;
+use osm_xds::session::Dialect;
+use osm_xds::testing::Request;
 use prost::Message;
 
-use super::world::{NODE, Session, VERSIONS};
+use super::world::{NODE, VERSIONS};
 use crate::fuzzing::script::Script;
 
 /// Names that there are, that there never are, and that no resource can have.
@@ -28,72 +30,62 @@ const NAMES: [&str; 14] = [
 ];
 const TYPE_URLS: usize = ResourceKind::ALL.len() + 1;
 
-/// A request of either dialect.
-#[derive(Debug, Clone)]
-pub(super) enum Request {
-    Delta(DeltaDiscoveryRequest),
-    Sotw(DiscoveryRequest),
+/// Any bytes that are a request of a dialect.
+pub(super) fn raw(dialect: Dialect, bytes: &[u8]) -> Option<Request> {
+    match dialect {
+        Dialect::Delta => DeltaDiscoveryRequest::decode(bytes).ok().map(Request::Delta),
+        Dialect::Sotw => DiscoveryRequest::decode(bytes).ok().map(Request::Sotw),
+    }
 }
 
-impl Request {
-    /// Any bytes that are a request.
-    pub(super) fn raw(session: &Session, bytes: &[u8]) -> Option<Self> {
-        if session.is_delta() {
-            DeltaDiscoveryRequest::decode(bytes).ok().map(Self::Delta)
-        } else {
-            DiscoveryRequest::decode(bytes).ok().map(Self::Sotw)
-        }
+/// A request that could be a proxy's.
+pub(super) fn sensible(dialect: Dialect, nonces: &[String], script: &mut Script<'_>) -> Request {
+    let flags = script.byte();
+    let node = match flags % 8 {
+        0 => None,
+        1 => Some("other"),
+        _ => Some(NODE),
+    };
+    let node = node.map(|id| Node { id: id.to_owned(), ..Node::default() });
+    let type_url = match script.below(TYPE_URLS) {
+        known if known < ResourceKind::ALL.len() => ResourceKind::ALL[known].type_url(),
+        _ => "type.googleapis.com/unknown",
+    };
+    let type_url = type_url.to_owned();
+    let response_nonce = nonce(nonces, script);
+    let error_detail =
+        (flags & 64 != 0).then(|| Status { code: 13, message: "no".to_owned(), ..Status::default() });
+    match dialect {
+        Dialect::Delta => Request::Delta(DeltaDiscoveryRequest {
+            node,
+            type_url,
+            response_nonce,
+            error_detail,
+            resource_names_subscribe: names(script),
+            resource_names_unsubscribe: names(script),
+            initial_resource_versions: names(script)
+                .into_iter()
+                .map(|name| (name, script.one_of(&VERSIONS).to_owned()))
+                .collect(),
+            ..DeltaDiscoveryRequest::default()
+        }),
+        Dialect::Sotw => Request::Sotw(DiscoveryRequest {
+            node,
+            type_url,
+            response_nonce,
+            error_detail,
+            version_info: script.one_of(&VERSIONS).to_owned(),
+            resource_names: names(script),
+            ..DiscoveryRequest::default()
+        }),
     }
+}
 
-    /// A request that could be a proxy's.
-    pub(super) fn sensible(session: &Session, nonces: &[String], script: &mut Script<'_>) -> Option<Self> {
-        let flags = script.byte();
-        let node = match flags % 8 {
-            0 => None,
-            1 => Some("other"),
-            _ => Some(NODE),
-        };
-        let node = node.map(|id| Node { id: id.to_owned(), ..Node::default() });
-        let type_url = match script.below(TYPE_URLS) {
-            known if known < ResourceKind::ALL.len() => ResourceKind::ALL[known].type_url(),
-            _ => "type.googleapis.com/unknown",
-        };
-        let type_url = type_url.to_owned();
-        let response_nonce = nonce(nonces, script);
-        let error_detail =
-            (flags & 64 != 0).then(|| Status { code: 13, message: "no".to_owned(), ..Status::default() });
-        Some(if session.is_delta() {
-            Self::Delta(DeltaDiscoveryRequest {
-                node,
-                type_url,
-                response_nonce,
-                error_detail,
-                resource_names_subscribe: names(script),
-                resource_names_unsubscribe: names(script),
-                initial_resource_versions: names(script)
-                    .into_iter()
-                    .map(|name| (name, script.one_of(&VERSIONS).to_owned()))
-                    .collect(),
-                ..DeltaDiscoveryRequest::default()
-            })
-        } else {
-            Self::Sotw(DiscoveryRequest {
-                node,
-                type_url,
-                response_nonce,
-                error_detail,
-                version_info: script.one_of(&VERSIONS).to_owned(),
-                resource_names: names(script),
-                ..DiscoveryRequest::default()
-            })
-        })
-    }
-
-    pub(super) fn type_url(&self) -> &str {
-        match self {
-            Self::Delta(request) => &request.type_url,
-            Self::Sotw(request) => &request.type_url,
-        }
+/// What is asked for.
+pub(super) fn type_url(request: &Request) -> &str {
+    match request {
+        Request::Delta(request) => &request.type_url,
+        Request::Sotw(request) => &request.type_url,
     }
 }
 

@@ -2,17 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 use osm_core::identity::ProxyId;
 use osm_xds::resource::Resource;
-use osm_xds::session::{
-    DeltaSession, ProtocolError, Received, Response, SessionOptions, SessionStatus, SotwSession,
-};
+use osm_xds::session::{Dialect, SessionOptions};
 use osm_xds::testing::resources;
+use osm_xds::testing::simulation::{Parts, RealParts, StreamSession};
 use osm_xds::view::{Layer, LayerId, View};
 
-use super::request::Request;
 use crate::fuzzing::script::Script;
 
 /// The node of the proxy.
@@ -23,60 +20,9 @@ pub(super) const SERVICES: usize = 4;
 pub(super) const VERSIONS: [&str; 4] = ["", "0000000000000000", "ffffffffffffffff", "x"];
 
 /// A session of one of the dialects.
-pub(super) enum Session {
-    Delta(DeltaSession),
-    Sotw(SotwSession),
-}
-
-impl Session {
-    pub(super) fn new(is_delta: bool, options: Arc<SessionOptions>) -> Self {
-        let proxy = ProxyId::new(NODE.parse().expect("a name"), "shop/till".parse().expect("an identity"));
-        if is_delta {
-            Self::Delta(DeltaSession::new(&proxy, options))
-        } else {
-            Self::Sotw(SotwSession::new(&proxy, options))
-        }
-    }
-
-    pub(super) fn is_delta(&self) -> bool {
-        matches!(self, Self::Delta(_))
-    }
-
-    pub(super) fn on_request(&mut self, request: &Request, now: Instant) -> Result<Received, ProtocolError> {
-        match (self, request.clone()) {
-            (Self::Delta(session), Request::Delta(request)) => session.on_request(request, now),
-            (Self::Sotw(session), Request::Sotw(request)) => session.on_request(request, now),
-            _ => panic!("a request of the other dialect"),
-        }
-    }
-
-    pub(super) fn on_view(&mut self, view: Arc<View>) {
-        match self {
-            Self::Delta(session) => session.on_view(view),
-            Self::Sotw(session) => session.on_view(view),
-        }
-    }
-
-    pub(super) fn next_response(&mut self, now: Instant) -> Option<Response> {
-        match self {
-            Self::Delta(session) => session.next_response(now),
-            Self::Sotw(session) => session.next_response(now),
-        }
-    }
-
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        match self {
-            Self::Delta(session) => session.deadline(),
-            Self::Sotw(session) => session.deadline(),
-        }
-    }
-
-    pub(super) fn status(&self) -> SessionStatus {
-        match self {
-            Self::Delta(session) => session.status(),
-            Self::Sotw(session) => session.status(),
-        }
-    }
+pub(super) fn session(dialect: Dialect, options: SessionOptions) -> Box<dyn StreamSession> {
+    let proxy = ProxyId::new(NODE.parse().expect("a name"), "shop/till".parse().expect("an identity"));
+    RealParts.session(&proxy, dialect, &Arc::new(options))
 }
 
 /// What is to be delivered.

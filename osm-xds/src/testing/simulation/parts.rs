@@ -170,6 +170,9 @@ pub trait StreamSession {
     ///
     /// # Errors
     /// When the stream has to end.
+    ///
+    /// # Panics
+    /// Where the request is one of the other dialect, which no stream can carry.
     fn on_request(&mut self, request: Request, now: Instant) -> Result<Received, ProtocolError>;
     /// Delivers this view from now on.
     fn on_view(&mut self, view: Arc<View>);
@@ -187,8 +190,7 @@ macro_rules! stream_session {
             fn on_request(&mut self, request: Request, now: Instant) -> Result<Received, ProtocolError> {
                 match request {
                     Request::$request(request) => Self::on_request(self, request, now),
-                    // As a server takes one that it does not know.
-                    _ => Ok(Received::default()),
+                    _ => panic!("a request of the other dialect"),
                 }
             }
 

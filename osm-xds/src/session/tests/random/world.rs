@@ -9,7 +9,8 @@ use osm_core::identity::ProxyId;
 use proptest::prelude::*;
 
 use crate::resource::{Resource, ResourceKind};
-use crate::session::{DeltaSession, Dialect, Response, SessionOptions, SessionStatus, SotwSession};
+use crate::session::{Dialect, Response, SessionOptions};
+use crate::testing::simulation::{Parts, RealParts, StreamSession};
 use crate::testing::{FakeEnvoy, Request, resources};
 use crate::view::{Layer, LayerId, View};
 
@@ -95,64 +96,16 @@ pub(super) fn step(bad: bool) -> impl Strategy<Value = Step> {
     ]
 }
 
-pub(super) enum Session {
-    Delta(DeltaSession),
-    Sotw(SotwSession),
-}
-
-impl Session {
-    pub(super) fn new(dialect: Dialect) -> Self {
-        // Small, so that responses are split and wait for each other. State of the
-        // world cannot say that endpoints are gone: what Envoy waits for in vain
-        // must not keep the next response away.
-        let mut options = SessionOptions { response_bytes: 200, ..SessionOptions::default() };
-        if dialect == Dialect::Delta {
-            options.max_outstanding = 4;
-        }
-        let options = Arc::new(options);
-        let proxy = ProxyId::new(NODE.parse().expect("valid"), "shop/till".parse().expect("valid"));
-        match dialect {
-            Dialect::Delta => Self::Delta(DeltaSession::new(&proxy, options)),
-            Dialect::Sotw => Self::Sotw(SotwSession::new(&proxy, options)),
-        }
+fn session(dialect: Dialect) -> Box<dyn StreamSession> {
+    // Small, so that responses are split and wait for each other. State of the
+    // world cannot say that endpoints are gone: what Envoy waits for in vain
+    // must not keep the next response away.
+    let mut options = SessionOptions { response_bytes: 200, ..SessionOptions::default() };
+    if dialect == Dialect::Delta {
+        options.max_outstanding = 4;
     }
-
-    pub(super) fn hear(&mut self, request: Request, now: Instant) {
-        match (self, request) {
-            (Self::Delta(session), Request::Delta(request)) => session.on_request(request, now),
-            (Self::Sotw(session), Request::Sotw(request)) => session.on_request(request, now),
-            _ => panic!("a request of the other dialect"),
-        }
-        .expect("the model asks for nothing that is not allowed");
-    }
-
-    pub(super) fn on_view(&mut self, view: Arc<View>) {
-        match self {
-            Self::Delta(session) => session.on_view(view),
-            Self::Sotw(session) => session.on_view(view),
-        }
-    }
-
-    pub(super) fn say(&mut self, now: Instant) -> Option<Response> {
-        match self {
-            Self::Delta(session) => session.next_response(now),
-            Self::Sotw(session) => session.next_response(now),
-        }
-    }
-
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        match self {
-            Self::Delta(session) => session.deadline(),
-            Self::Sotw(session) => session.deadline(),
-        }
-    }
-
-    pub(super) fn status(&self) -> SessionStatus {
-        match self {
-            Self::Delta(session) => session.status(),
-            Self::Sotw(session) => session.status(),
-        }
-    }
+    let proxy = ProxyId::new(NODE.parse().expect("valid"), "shop/till".parse().expect("valid"));
+    RealParts.session(&proxy, dialect, &Arc::new(options))
 }
 
 /// A mesh, a session and a proxy, and what is on its way between these two.
@@ -162,7 +115,7 @@ pub(super) struct World {
     pub(super) secrets: BTreeMap<usize, u8>,
     pub(super) layer: Layer,
     pub(super) version: u64,
-    pub(super) session: Session,
+    pub(super) session: Box<dyn StreamSession>,
     pub(super) to_proxy: VecDeque<Response>,
     pub(super) to_session: VecDeque<Request>,
     pub(super) envoy: FakeEnvoy,
@@ -188,7 +141,7 @@ impl World {
             secrets: BTreeMap::new(),
             layer: Layer::new(LayerId::unique(), []),
             version: 0,
-            session: Session::new(dialect),
+            session: session(dialect),
             to_proxy: VecDeque::new(),
             to_session: envoy.connect().into(),
             envoy,
@@ -256,7 +209,7 @@ impl World {
     }
 
     pub(super) fn say(&mut self) -> Option<()> {
-        let response = self.session.say(self.now)?;
+        let response = self.session.next_response(self.now)?;
         self.to_proxy.push_back(response);
         Some(())
     }
@@ -269,14 +222,14 @@ impl World {
 
     pub(super) fn hear(&mut self) -> Option<()> {
         let request = self.to_session.pop_front()?;
-        self.session.hear(request, self.now);
+        self.session.on_request(request, self.now).expect("the model asks for nothing that is not allowed");
         Some(())
     }
 
     pub(super) fn reconnect(&mut self) {
         self.broke_while_warming |= !self.envoy.is_warm();
         self.to_proxy.clear();
-        self.session = Session::new(self.dialect);
+        self.session = session(self.dialect);
         if self.version > 0 {
             self.session.on_view(self.view());
         }
