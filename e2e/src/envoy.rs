@@ -1,6 +1,7 @@
-//! Where the Envoy for tests is.
+//! Where the Envoy for tests is, and how it is started.
 
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail};
 
@@ -32,4 +33,16 @@ pub fn find() -> Result<PathBuf> {
         Some(path) => Ok(path),
         None => bail!("Envoy {VERSION} is missing: run `cargo xtask envoy`"),
     }
+}
+
+/// An Envoy with one worker thread that begins with this bootstrap and says
+/// nothing but errors.
+///
+/// # Errors
+/// When there is no Envoy.
+pub fn command(bootstrap: &Path) -> Result<Command> {
+    let mut command = Command::new(find()?);
+    command.args(["--concurrency", "1", "--disable-hot-restart", "--log-level", "error", "--config-path"]);
+    command.arg(bootstrap).stdin(Stdio::null()).stdout(Stdio::null());
+    Ok(command)
 }

@@ -1,15 +1,10 @@
 //! A control plane in this process, with facts that the test changes.
 
-use std::net::SocketAddr;
 use std::num::NonZeroU16;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use osm_certs::certificate::Certified;
-use osm_certs::in_process::InProcessCa;
-use osm_certs::manager::{CertificateManager, ManagerOptions};
-use osm_certs::provider::CertificateProvider;
+use osm_certs::certificate::{Certified, TrustBundle};
 use osm_certs::subject::Subject;
 use osm_core::catalog::Catalog;
 use osm_core::identity::{ProxyId, ServiceIdentity};
@@ -20,32 +15,19 @@ use osm_core::model::{
 use osm_core::name::{QualifiedName, ServiceName};
 use osm_core::snapshot::MeshOptions;
 use osm_core::source::{MemorySource, MemoryWriter};
-use osm_xds::bootstrap::{Admin, Bootstrap, ControlPlane, Credentials, certificate_file, trust_file};
-use osm_xds::metrics::Metrics;
-use osm_xds::push::Publisher;
-use osm_xds::server::{CertificateAuthenticator, Server, ServerOptions, TlsHandle};
+use osm_e2e::control_plane::ControlPlane;
 use serde_json::json;
-use tempfile::TempDir;
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::peer::Files;
 
 /// The port that clients dial.
 const PORT: u16 = 9000;
-/// The name of the control plane.
-const CONTROL_PLANE: &str = "osm-controller.shop";
-/// How long a certificate may take.
-const PATIENCE: Duration = Duration::from_secs(20);
-
 /// A running control plane; it ends when this is dropped.
 pub(crate) struct Mesh {
-    options: MeshOptions,
     facts: MemoryWriter,
-    certificates: CertificateManager,
-    address: SocketAddr,
-    folder: TempDir,
-    _tasks: JoinSet<()>,
+    plane: ControlPlane,
+    _feeding: JoinSet<()>,
 }
 
 impl Mesh {
@@ -54,29 +36,11 @@ impl Mesh {
         let options = MeshOptions::default();
         let target = NonZeroU16::new(target_port).expect("not 0");
         let (source, facts) = MemorySource::new(objects(&options, target, pods));
-        let authority = Arc::new(InProcessCa::ephemeral().expect("an authority"));
-        let (certificates, renewing) = CertificateManager::new(authority, ManagerOptions::default());
-        let (catalog, feeding) = Catalog::new(options.clone());
-        let (publisher, pushing) = Publisher::new(Arc::new(catalog), Arc::new(certificates.clone()));
-        let tls = TlsHandle::new();
-        let names = ["127.0.0.1", CONTROL_PLANE].map(|name| name.parse().expect("a name"));
-        let me = Subject::control_plane(names);
-        let certified = tls.clone().keep_current(Arc::new(certificates.clone()), me);
-        let authenticator = Arc::new(CertificateAuthenticator::new(options.trust_domain.clone()));
-        let server =
-            Server::new(ServerOptions::default(), Arc::new(publisher), authenticator, tls, Metrics::new());
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
-        let address = listener.local_addr().expect("its number");
+        let (catalog, feeding) = Catalog::new(options);
+        let plane = ControlPlane::start(Arc::new(catalog), |publisher| Arc::new(publisher)).await;
         let mut tasks = JoinSet::new();
         tasks.spawn(feeding.run(Box::new(source)));
-        tasks.spawn(renewing.run());
-        tasks.spawn(pushing.run());
-        tasks.spawn(async {
-            certified.await.expect("certificates are provided as long as they are asked for")
-        });
-        tasks.spawn(async { drop(server.serve(listener, std::future::pending()).await) });
-        let folder = tempfile::tempdir().expect("a folder");
-        let mesh = Self { options, facts, certificates, address, folder, _tasks: tasks };
+        let mesh = Self { facts, plane: plane.expect("a control plane"), _feeding: tasks };
         mesh.let_in("stock", &["buyer"]);
         mesh
     }
@@ -116,47 +80,22 @@ impl Mesh {
 
     /// The certificate of a workload, and whom it is to trust.
     pub(crate) async fn workload(&self, account: &str) -> Files {
-        let principal = identity(account).principal(&self.options.trust_domain);
-        self.files(account, &Subject::Workload(principal)).await
+        let principal = identity(account).principal(&MeshOptions::default().trust_domain);
+        let certified = self.plane.certified(&Subject::Workload(principal)).await;
+        self.write(account, certified.expect("a certificate"))
     }
 
     /// The bootstrap of a sidecar beside a pod of a service at this address.
     pub(crate) async fn sidecar(&self, service: &str, address: &str) -> PathBuf {
-        let uuid = pod_name(service, address);
-        let pem = self.proxy(&uuid, service).await;
-        let text = |path: &Path| std::fs::read_to_string(path).expect("it was written");
-        let write = |name: &str, value: serde_json::Value| {
-            let path = self.folder.path().join(format!("{uuid}.{name}.json"));
-            std::fs::write(&path, value.to_string()).expect("it can be written");
-            path
-        };
-        let bootstrap = Bootstrap {
-            proxy: uuid.parse().expect("a UUID"),
-            cluster: "stock.shop".to_owned(),
-            control_plane: ControlPlane {
-                host: self.address.ip().to_string(),
-                port: self.address.port(),
-                server_name: CONTROL_PLANE.to_owned(),
-            },
-            credentials: Credentials {
-                certificate: write("certificate", certificate_file(&text(&pem.chain), &text(&pem.key))),
-                trust: write("trust", trust_file(&text(&pem.roots))),
-            },
-            admin: Admin::Socket(self.folder.path().join(format!("{uuid}.sock"))),
-        };
-        write("bootstrap", bootstrap.to_json())
-    }
-
-    async fn proxy(&self, uuid: &str, account: &str) -> Files {
-        let proxy = ProxyId::new(uuid.parse().expect("a UUID"), identity(account));
-        let subject = Subject::Proxy { trust_domain: self.options.trust_domain.clone(), proxy };
-        self.files(&format!("{uuid}-proxy"), &subject).await
+        let proxy = proxy(&pod_name(service, address), service);
+        self.plane.bootstrap(&proxy).await.expect("a bootstrap")
     }
 
     /// The bootstrap of a gRPC client of this account.
     pub(crate) async fn client(&self, account: &str) -> PathBuf {
         let workload = self.workload(account).await;
-        let proxy = self.proxy(account, account).await;
+        let certified = self.plane.proxy(&proxy(account, account)).await.expect("a certificate");
+        let proxy = self.write(&format!("{account}-proxy"), certified);
         let files = |files: &Files| {
             json!({
                 "certificate_file": files.chain, "private_key_file": files.key, "ca_certificate_file": files.roots,
@@ -165,7 +104,7 @@ impl Mesh {
         let bootstrap = json!({
             "node": {"id": account, "cluster": "shop"},
             "xds_servers": [{
-                "server_uri": self.address.to_string(),
+                "server_uri": self.plane.address.to_string(),
                 "channel_creds": [{"type": "tls", "config": files(&proxy)}],
                 "server_features": ["xds_v3"],
             }],
@@ -173,26 +112,27 @@ impl Mesh {
                 "default": {"plugin_name": "file_watcher", "config": files(&workload)},
             },
         });
-        let path = self.folder.path().join(format!("{account}.json"));
+        let path = self.plane.folder().join(format!("{account}.json"));
         std::fs::write(&path, bootstrap.to_string()).expect("it can be written");
         path
     }
 
-    async fn files(&self, name: &str, subject: &Subject) -> Files {
-        let certified = tokio::time::timeout(PATIENCE, self.certificates.watch(subject).ready()).await;
-        let certified: Arc<Certified> = certified.expect("in time").expect("a certificate");
-        let roots = tokio::time::timeout(PATIENCE, self.certificates.trust().ready()).await;
+    fn write(&self, name: &str, (certified, trust): (Arc<Certified>, Arc<TrustBundle>)) -> Files {
         let write = |ending: &str, text: &str| {
-            let path = self.folder.path().join(format!("{name}.{ending}.pem"));
+            let path = self.plane.folder().join(format!("{name}.{ending}.pem"));
             std::fs::write(&path, text).expect("it can be written");
             path
         };
         Files {
             chain: write("chain", certified.chain().pem()),
             key: write("key", certified.key().pem()),
-            roots: write("roots", roots.expect("in time").expect("trust").pem()),
+            roots: write("roots", trust.pem()),
         }
     }
+}
+
+fn proxy(uuid: &str, account: &str) -> ProxyId {
+    ProxyId::new(uuid.parse().expect("a UUID"), identity(account))
 }
 
 fn objects(options: &MeshOptions, target: NonZeroU16, pods: &[(&str, &str)]) -> Vec<MeshObject> {

@@ -1,7 +1,7 @@
 //! An Envoy beside a server, in a network namespace of the test.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 
 use nix::sched::{CloneFlags, unshare};
 use tokio::runtime::Runtime;
@@ -36,10 +36,8 @@ pub(crate) fn intercept(address: &str, port: u16) {
 
 impl Envoy {
     pub(crate) fn start(bootstrap: &Path) -> Self {
-        let mut command = Command::new(osm_e2e::envoy::find().expect("an Envoy"));
-        command.arg("--config-path").arg(bootstrap);
-        command.args(["--disable-hot-restart", "--concurrency", "1", "--log-level", "error"]);
-        Self(command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("Envoy can be run"))
+        let mut command = osm_e2e::envoy::command(bootstrap).expect("an Envoy");
+        Self(command.spawn().expect("Envoy can be run"))
     }
 }
 

@@ -33,13 +33,8 @@ async fn one_of_fifty(kind: ResourceKind, name: &str) {
     assert_eq!(mesh.in_force().await, BTreeSet::from([0]), "the first service");
 
     let good: BTreeSet<usize> = (0..=NEW).filter(|service| *service != BAD).collect();
-    let published = tokio::time::Instant::now();
     mesh.publish(1 + NEW);
-    while mesh.in_force().await != good {
-        let missing: Vec<_> = good.difference(&mesh.in_force().await).copied().collect();
-        assert!(published.elapsed() < BOUND, "not in force after {:?}: {missing:?}", published.elapsed());
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+    mesh.within(BOUND, "the good ones are in force", async || mesh.in_force().await == good).await;
 
     // Whoever made it is named: in the status, the metric and the log.
     let object = format!("Service fleet/s{BAD}");
@@ -61,11 +56,10 @@ async fn one_of_fifty(kind: ResourceKind, name: &str) {
     // As soon as it is good, it is in force, and nobody speaks of it any more.
     mesh.mend();
     let all: BTreeSet<usize> = (0..=NEW).collect();
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    while mesh.in_force().await != all || mesh.is_refused() || mesh.metrics().contains(&object) {
-        assert!(tokio::time::Instant::now() < deadline, "it is still refused:\n{}", mesh.metrics());
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    mesh.until("all are in force and none is refused", async || {
+        mesh.in_force().await == all && !mesh.is_refused() && !mesh.metrics().contains(&object)
+    })
+    .await;
     assert!(log().lines().any(|line| line.contains("no connected proxy refuses") && line.contains(name)));
     mesh.end().await;
 }

@@ -5,33 +5,27 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
-use osm_certs::in_process::InProcessCa;
-use osm_certs::manager::{CertificateManager, ManagerOptions};
-use osm_certs::provider::CertificateProvider;
-use osm_certs::subject::Subject;
 use osm_core::catalog::{Catalog, CatalogDriver};
 use osm_core::snapshot::MeshOptions;
 use osm_core::source::SourceEvent;
 use osm_core::testing::Fleet;
-use osm_xds::bootstrap::{Admin, Bootstrap, ControlPlane, Credentials, certificate_file, trust_file};
-use osm_xds::metrics::Metrics;
-use osm_xds::push::Publisher;
-use osm_xds::server::{CertificateAuthenticator, Registry, Server, ServerOptions, TlsHandle};
+use osm_e2e::control_plane::ControlPlane;
 use osm_xds::session::{Nack, Rejected};
+use osm_xds::view::ViewSource;
 use parking_lot::Mutex;
-use tokio::net::{TcpListener, UnixStream};
+use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 
 use crate::PATIENCE;
 use crate::planted::{Planted, Planting};
 
-const SERVER_NAME: &str = "osm-controller.osm-system.svc";
+/// How often is looked.
+const LOOK: Duration = Duration::from_millis(2);
 
 /// What was logged by all tests of this program.
 static LOG: LazyLock<Arc<Mutex<Vec<u8>>>> = LazyLock::new(|| {
@@ -62,11 +56,9 @@ pub(crate) fn log() -> String {
 pub(crate) struct Mesh {
     catalog: Mutex<CatalogDriver>,
     fault: watch::Sender<Option<Planted>>,
-    registry: Arc<Registry>,
-    metrics: prometheus_client::registry::Registry,
+    plane: ControlPlane,
     envoy: Child,
-    folder: tempfile::TempDir,
-    _tasks: JoinSet<()>,
+    socket: PathBuf,
 }
 
 fn fleet(services: usize) -> Fleet {
@@ -77,46 +69,20 @@ impl Mesh {
     /// A mesh with one service, and an Envoy that has it.
     pub(crate) async fn start(planted: Planted) -> Self {
         LazyLock::force(&LOG);
-        let mut tasks = JoinSet::new();
-        let authority = Arc::new(InProcessCa::ephemeral().expect("an authority"));
-        let (certificates, manager) = CertificateManager::new(authority, ManagerOptions::default());
-        tasks.spawn(manager.run());
         let (reader, mut catalog) = Catalog::new(MeshOptions::default());
         catalog.take_in([SourceEvent::Reset]);
         catalog.take_in(fleet(1).objects().into_iter().map(SourceEvent::apply).chain([SourceEvent::Ready]));
-        let (publisher, driver) = Publisher::new(Arc::new(reader), Arc::new(certificates.clone()));
-        tasks.spawn(driver.run());
-        let tls = TlsHandle::new();
-        let own = Subject::control_plane([SERVER_NAME.parse().expect("a DNS name")]);
-        let current = tls.clone().keep_current(Arc::new(certificates.clone()), own);
-        tasks.spawn(async move {
-            current.await.expect("certificates are provided as long as they are asked for")
-        });
-        tls.ready().await;
-
-        let counters = Metrics::new();
-        let mut metrics = prometheus_client::registry::Registry::default();
-        counters.register(&mut metrics);
         let (fault, planting) = watch::channel(Some(planted));
-        let trust_domain = MeshOptions::default().trust_domain;
-        let authenticator = Arc::new(CertificateAuthenticator::new(trust_domain));
-        let views = Arc::new(Planting { publisher, fault: planting });
-        let server = Server::new(ServerOptions::default(), views, authenticator, tls, counters);
-        let registry = server.registry();
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let port = listener.local_addr().expect("it is bound").port();
-        tasks.spawn(async move { drop(server.serve(listener, std::future::pending()).await) });
-
-        let folder = tempfile::tempdir().expect("a folder");
-        let envoy = start_envoy(&folder, port, &certificates).await;
-        let catalog = Mutex::new(catalog);
-        let mesh = Self { catalog, fault, registry, metrics, envoy, folder, _tasks: tasks };
-        mesh.until("the first configuration", || !mesh.registry.statuses().is_empty()).await;
-        let deadline = tokio::time::Instant::now() + PATIENCE;
-        while mesh.in_force().await.is_empty() {
-            assert!(tokio::time::Instant::now() < deadline, "Envoy has no configuration:\n{}", log());
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        let views = |publisher| Arc::new(Planting { publisher, fault: planting }) as Arc<dyn ViewSource>;
+        let plane = ControlPlane::start(Arc::new(reader), views).await.expect("a control plane");
+        let proxy = fleet(1).client_proxy(0);
+        let bootstrap = plane.bootstrap(&proxy).await.expect("a bootstrap");
+        let mut command = Command::from(osm_e2e::envoy::command(&bootstrap).expect("an Envoy"));
+        // What Envoy says of refusals is in the test's own log.
+        let envoy = command.stderr(Stdio::null()).kill_on_drop(true).spawn().expect("it starts");
+        let socket = plane.admin(&proxy);
+        let mesh = Self { catalog: Mutex::new(catalog), fault, plane, envoy, socket };
+        mesh.until("Envoy's first configuration", async || !mesh.in_force().await.is_empty()).await;
         mesh
     }
 
@@ -132,20 +98,20 @@ impl Mesh {
 
     pub(crate) fn metrics(&self) -> String {
         let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &self.metrics).expect("it can be written");
+        prometheus_client::encoding::text::encode(&mut text, &self.plane.metrics).expect("it can be written");
         text
     }
 
     /// What is refused, as soon as anything is.
     pub(crate) async fn until_refused(&self) -> Vec<(Rejected, Arc<Nack>)> {
-        self.until("a refusal", || self.is_refused()).await;
+        self.until("a refusal", async || self.is_refused()).await;
         // The metric follows the status by the time of one look.
-        self.until("a series", || self.metrics().contains("osm_xds_refused_resources{")).await;
-        self.registry.statuses().into_iter().flat_map(|status| status.session.refused).collect()
+        self.until("a series", async || self.metrics().contains("osm_xds_refused_resources{")).await;
+        self.plane.registry.statuses().into_iter().flat_map(|status| status.session.refused).collect()
     }
 
     pub(crate) fn is_refused(&self) -> bool {
-        self.registry.statuses().iter().any(|status| !status.session.refused.is_empty())
+        self.plane.registry.statuses().iter().any(|status| !status.session.refused.is_empty())
     }
 
     /// The services of which Envoy has everything: cluster, endpoints, listener, routes.
@@ -170,7 +136,7 @@ impl Mesh {
     }
 
     async fn try_ask(&self, path: &str) -> Option<String> {
-        let stream = UnixStream::connect(socket(&self.folder)).await.ok()?;
+        let stream = UnixStream::connect(&self.socket).await.ok()?;
         let (mut client, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
         tokio::spawn(connection);
@@ -180,57 +146,21 @@ impl Mesh {
         Some(String::from_utf8_lossy(&body).into_owned())
     }
 
-    async fn until(&self, what: &str, condition: impl Fn() -> bool) {
-        let deadline = tokio::time::Instant::now() + PATIENCE;
-        while !condition() {
-            assert!(tokio::time::Instant::now() < deadline, "{what} did not happen:\n{}", log());
-            tokio::time::sleep(Duration::from_millis(2)).await;
+    /// Waits until something is so, for as long as anything may take.
+    pub(crate) async fn until(&self, what: &str, is_so: impl AsyncFn() -> bool) {
+        self.within(PATIENCE, what, is_so).await;
+    }
+
+    /// Waits until something is so, and fails if that takes longer than the bound.
+    pub(crate) async fn within(&self, bound: Duration, what: &str, is_so: impl AsyncFn() -> bool) {
+        let begun = Instant::now();
+        while !is_so().await {
+            assert!(begun.elapsed() < bound, "not within {bound:?}: {what}\n{}", log());
+            tokio::time::sleep(LOOK).await;
         }
     }
 
     pub(crate) async fn end(mut self) {
         self.envoy.kill().await.expect("it runs");
     }
-}
-
-fn socket(folder: &tempfile::TempDir) -> PathBuf {
-    folder.path().join("admin.sock")
-}
-
-async fn start_envoy(folder: &tempfile::TempDir, port: u16, certificates: &CertificateManager) -> Child {
-    let proxy = fleet(1).client_proxy(0);
-    let trust_domain = MeshOptions::default().trust_domain;
-    let subject = Subject::Proxy { trust_domain, proxy: proxy.clone() };
-    let certified = certificates.watch(&subject).ready().await.expect("a certificate");
-    let trust = certificates.trust().ready().await.expect("a root");
-    let write = |name: &str, value: serde_json::Value| {
-        let path = folder.path().join(name);
-        std::fs::write(&path, value.to_string()).expect("it is written");
-        path
-    };
-    let credentials = Credentials {
-        certificate: write("cert.json", certificate_file(certified.chain().pem(), certified.key().pem())),
-        trust: write("trust.json", trust_file(trust.pem())),
-    };
-    let bootstrap = Bootstrap {
-        proxy: proxy.uuid.clone(),
-        cluster: "client.fleet".to_owned(),
-        control_plane: ControlPlane {
-            host: "127.0.0.1".to_owned(),
-            port,
-            server_name: SERVER_NAME.to_owned(),
-        },
-        credentials,
-        admin: Admin::Socket(socket(folder)),
-    };
-    let file = write("bootstrap.json", bootstrap.to_json());
-    Command::new(osm_e2e::envoy::find().expect("an Envoy"))
-        .args(["--concurrency", "1", "--disable-hot-restart", "--log-level", "off", "--config-path"])
-        .arg(file)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("it starts")
 }
