@@ -1,13 +1,12 @@
 //! A server on loopback with certificates made for the test, and plain clients
 //! of both dialects.
 
+mod client;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use envoy_types::pb::envoy::config::core::v3::Node;
-use envoy_types::pb::envoy::service::discovery::v3 as discovery;
-use envoy_types::pb::google::rpc::Status as RpcStatus;
 use hyper_util::rt::TokioIo;
 use osm_core::identity::ProxyId;
 use osm_xds::metrics::Metrics;
@@ -20,13 +19,13 @@ use osm_xds::view::{Layer, LayerId, Refusal, View, ViewSender, ViewSource, ViewW
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Status, Streaming};
+
+pub(crate) use client::{Delta, Sotw, node};
 
 /// How long anything may take before the test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -299,136 +298,4 @@ where
         .initial_stream_window_size(64 * 1024)
         .connect_with_connector(connect)
         .await
-}
-
-pub(crate) fn node(uuid: &str) -> Option<Node> {
-    Some(Node { id: uuid.to_owned(), ..Node::default() })
-}
-
-type Client = discovery::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient<Channel>;
-
-/// A stream of the incremental dialect.
-pub(crate) struct Delta {
-    pub(crate) requests: mpsc::Sender<discovery::DeltaDiscoveryRequest>,
-    pub(crate) responses: Streaming<discovery::DeltaDiscoveryResponse>,
-    uuid: String,
-}
-
-impl Delta {
-    pub(crate) async fn open(channel: Channel, uuid: &str) -> Self {
-        Self::open_with(channel, uuid, None).await
-    }
-
-    /// A stream with this `authorization` header.
-    pub(crate) async fn open_with(channel: Channel, uuid: &str, authorization: Option<&str>) -> Self {
-        let (requests, queue) = mpsc::channel(64);
-        let mut client = Client::new(channel);
-        let mut request = tonic::Request::new(ReceiverStream::new(queue));
-        if let Some(value) = authorization {
-            request.metadata_mut().insert("authorization", value.parse().expect("a header's value"));
-        }
-        let call = client.delta_aggregated_resources(request);
-        let responses = soon("the start of a stream", call).await.expect("it starts").into_inner();
-        Self { requests, responses, uuid: uuid.to_owned() }
-    }
-
-    pub(crate) async fn send(&self, request: discovery::DeltaDiscoveryRequest) {
-        soon("room for a request", self.requests.send(request)).await.expect("the stream is open");
-    }
-
-    /// Asks for all clusters and listeners.
-    pub(crate) async fn subscribe(&self) {
-        for kind in [ResourceKind::Cluster, ResourceKind::Listener] {
-            self.subscribe_having(kind, []).await;
-        }
-    }
-
-    /// Asks for all resources of a kind, some of which it has in these versions.
-    pub(crate) async fn subscribe_having(
-        &self,
-        kind: ResourceKind,
-        versions: impl IntoIterator<Item = (String, String)>,
-    ) {
-        self.send(discovery::DeltaDiscoveryRequest {
-            node: node(&self.uuid),
-            type_url: kind.type_url().to_owned(),
-            initial_resource_versions: versions.into_iter().collect(),
-            ..Default::default()
-        })
-        .await;
-    }
-
-    pub(crate) async fn next(&mut self) -> Result<discovery::DeltaDiscoveryResponse, Status> {
-        let message = soon("a response", self.responses.message()).await?;
-        Ok(message.expect("the stream has not ended"))
-    }
-
-    /// The status that ends the stream.
-    pub(crate) async fn end(&mut self) -> Status {
-        loop {
-            if let Err(status) = self.next().await {
-                return status;
-            }
-        }
-    }
-
-    pub(crate) async fn answer(&self, response: &discovery::DeltaDiscoveryResponse, error: Option<&str>) {
-        self.send(discovery::DeltaDiscoveryRequest {
-            type_url: response.type_url.clone(),
-            response_nonce: response.nonce.clone(),
-            error_detail: error.map(|message| RpcStatus {
-                code: 13,
-                message: message.to_owned(),
-                ..Default::default()
-            }),
-            ..Default::default()
-        })
-        .await;
-    }
-
-    /// Reads and acknowledges responses until one has this resource.
-    pub(crate) async fn accept_until(&mut self, name: &str) -> discovery::DeltaDiscoveryResponse {
-        loop {
-            let response = self.next().await.expect("a response");
-            self.answer(&response, None).await;
-            if response.resources.iter().any(|resource| resource.name == name) {
-                return response;
-            }
-        }
-    }
-}
-
-/// A stream of the state-of-the-world dialect.
-pub(crate) struct Sotw {
-    pub(crate) requests: mpsc::Sender<discovery::DiscoveryRequest>,
-    responses: Streaming<discovery::DiscoveryResponse>,
-}
-
-impl Sotw {
-    pub(crate) async fn open(channel: Channel) -> Self {
-        let (requests, queue) = mpsc::channel(64);
-        let mut client = Client::new(channel);
-        let call = client.stream_aggregated_resources(ReceiverStream::new(queue));
-        let responses = soon("the start of a stream", call).await.expect("it starts").into_inner();
-        Self { requests, responses }
-    }
-
-    pub(crate) async fn ask(&self, uuid: &str, kind: ResourceKind) {
-        let type_url = kind.type_url().to_owned();
-        let request = discovery::DiscoveryRequest { node: node(uuid), type_url, ..Default::default() };
-        self.requests.send(request).await.expect("the stream is open");
-    }
-
-    pub(crate) async fn accept(&mut self) -> discovery::DiscoveryResponse {
-        let response = soon("a response", self.responses.message()).await.expect("no refusal");
-        let response = response.expect("the stream has not ended");
-        let request = discovery::DiscoveryRequest {
-            type_url: response.type_url.clone(),
-            version_info: response.version_info.clone(),
-            response_nonce: response.nonce.clone(),
-            ..Default::default()
-        };
-        self.requests.send(request).await.expect("the stream is open");
-        response
-    }
 }
