@@ -13,6 +13,7 @@ mod audit;
 mod certificates;
 mod class;
 mod common;
+mod differences;
 mod driver;
 mod engine;
 mod outbound;

@@ -10,10 +10,10 @@ use osm_core::policy::{self, OutboundKey, Reach};
 use osm_core::snapshot::MeshSnapshot;
 
 use super::class::ClassId;
+use super::differences::Differences;
 use super::part::Part;
 use super::work::Work;
 use crate::client::ClientKind;
-use crate::resource::{Resource, ResourceKey};
 use crate::view::{Layer, LayerId};
 
 /// Who looks: everyone who may reach the same, and for the services of their
@@ -57,6 +57,8 @@ pub(super) struct Outbound {
     everyone: BTreeSet<ViewpointId>,
     /// Parts that are up to date, shared by viewpoints with equal keys.
     parts: BTreeMap<OutboundKey, Arc<Part>>,
+    /// How parts differ that took the place of others in the refresh at hand.
+    differences: Differences,
 }
 
 impl Outbound {
@@ -71,6 +73,7 @@ impl Outbound {
             reaching: BTreeMap::new(),
             everyone: BTreeSet::new(),
             parts: BTreeMap::new(),
+            differences: Differences::default(),
         }
     }
 
@@ -173,6 +176,7 @@ impl Outbound {
                 touched.extend(state.users.iter().copied());
             }
         }
+        self.differences.forget();
         touched
     }
 
@@ -201,6 +205,7 @@ impl Outbound {
             ViewpointState { viewpoint, reach, layer, parts: BTreeMap::new(), users: BTreeSet::new() };
         self.viewpoints.insert(id, state);
         self.refresh_one(snapshot, id, &services, &BTreeMap::new(), work);
+        self.differences.forget();
         id
     }
 
@@ -237,31 +242,32 @@ impl Outbound {
         work: &mut Work,
     ) -> bool {
         let Some(mut state) = self.viewpoints.remove(&id) else { return false };
-        let mut changes: Vec<(ResourceKey, Option<Arc<Resource>>)> = Vec::new();
+        let mut changes = Vec::new();
         for service in services {
             let key = state.viewpoint.key(snapshot, &state.reach, service);
             let before = state.parts.remove(service);
             let after = key.map(|key| self.part(snapshot, key, before.as_deref(), old, work));
-            if let Some(before) = &before {
-                changes.extend(before.resources().map(|resource| (resource.key.clone(), None)));
-            }
+            self.differences.between(before.as_ref(), after.as_ref(), &mut changes, work);
             match after {
                 Some(part) => {
-                    changes.extend(part.resources().map(|r| (r.key.clone(), Some(Arc::clone(r)))));
-                    self.seeing.entry(service.clone()).or_default().insert(id);
+                    if before.is_none() {
+                        self.seeing.entry(service.clone()).or_default().insert(id);
+                    }
                     state.parts.insert(service.clone(), part);
                 }
-                None => forget(&mut self.seeing, service, id),
+                None if before.is_some() => forget(&mut self.seeing, service, id),
+                None => {}
             }
             if let Some(before) = before {
                 self.release(before);
             }
         }
-        // The last word on a key counts: what is there again is not gone.
-        let changes: BTreeMap<ResourceKey, Option<Arc<Resource>>> = changes.into_iter().collect();
-        let layer = state.layer.with_changes(changes);
-        let changed = layer.generation() != state.layer.generation();
-        state.layer = Arc::new(layer);
+        let mut changed = false;
+        if !changes.is_empty() {
+            let layer = state.layer.with_changes(changes);
+            changed = layer.generation() != state.layer.generation();
+            state.layer = Arc::new(layer);
+        }
         self.viewpoints.insert(id, state);
         changed
     }

@@ -5,6 +5,8 @@
 pub struct Work {
     /// Parts of the policy decided.
     pub compiled: u64,
+    /// Parts that took the place of others compared with them.
+    pub compared: u64,
     /// Resources generated and encoded.
     pub generated: u64,
     /// Views made, one for each proxy that was given something new.
@@ -13,8 +15,9 @@ pub struct Work {
 
 impl std::ops::AddAssign for Work {
     fn add_assign(&mut self, more: Self) {
-        let Self { compiled, generated, views } = more;
+        let Self { compiled, compared, generated, views } = more;
         self.compiled += compiled;
+        self.compared += compared;
         self.generated += generated;
         self.views += views;
     }
@@ -26,6 +29,7 @@ impl std::ops::Sub for Work {
     fn sub(self, earlier: Self) -> Self {
         Self {
             compiled: self.compiled - earlier.compiled,
+            compared: self.compared - earlier.compared,
             generated: self.generated - earlier.generated,
             views: self.views - earlier.views,
         }

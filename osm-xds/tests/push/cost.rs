@@ -122,6 +122,8 @@ fn one_endpoint_costs_the_same_whatever_the_size_of_the_mesh() {
         let [small, _, many_proxies] = &costs;
         // Once, though its own namespace has other names for it.
         assert!(small.work.generated == 1 && many_proxies.work.compiled <= 6, "{small:?}");
+        // By those of its own namespace, and by all, however many identities these have.
+        assert_eq!(costs.each_ref().map(|cost| cost.work.compared), [2; 3]);
         let cluster = ResourceKey::new(ResourceKind::Endpoints, ResourceName::new("fleet/s3|80"));
         for (name, keys) in costs.iter().flat_map(|cost| &cost.changed) {
             // The server that is no endpoint any more serves nothing any more.
