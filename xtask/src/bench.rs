@@ -8,6 +8,10 @@ use anyhow::{Context, Result};
 use crate::artifacts;
 use crate::workspace::step;
 
+/// The controller as images have it.
+const CONTROLLER: [&str; 7] =
+    ["--release", "--package", "osm-bin", "--bin", "osm-controller", "--features", "jemalloc"];
+
 /// Builds the controller and the simulated proxies for release, and becomes `osm-fleet`,
 /// which finds the controller in `$OSM_CONTROLLER`.
 ///
@@ -15,9 +19,7 @@ use crate::workspace::step;
 /// When a build fails.
 pub fn fleet(root: &Path, arguments: &[String]) -> Result<()> {
     // Built one after the other: together, the bench's test features would be in the controller.
-    let controller = step("building osm-controller for release", || {
-        artifacts::build(root, &["--release", "--package", "osm-bin", "--bin", "osm-controller"])
-    })?;
+    let controller = step("building osm-controller for release", || artifacts::build(root, &CONTROLLER))?;
     let controller = artifacts::find(&controller, "osm-controller")?;
     let fleet = step("building osm-fleet for release", || {
         artifacts::build(root, &["--release", "--package", "osm-e2e", "--bin", "osm-fleet"])

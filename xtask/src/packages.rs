@@ -36,10 +36,11 @@ pub const LOCAL_MESH: &[Need] = &[
 /// For a mesh that an ordinary user runs, besides: what lends them user numbers.
 pub const ORDINARY_USER: &[Need] = &[Need { probe: Probe::Program("newuidmap"), package: "uidmap" }];
 
-/// For compiling: a linker, and a C compiler for the cryptography.
+/// For compiling: a linker, a C compiler for the cryptography, and what builds the allocator.
 pub const COMPILER: &[Need] = &[
     Need { probe: Probe::Program("cc"), package: "gcc" },
     Need { probe: Probe::File("/usr/include/stdlib.h"), package: "libc6-dev" },
+    Need { probe: Probe::Program("make"), package: "make" },
 ];
 
 /// For fetching Envoy.
