@@ -20,7 +20,7 @@ use time::OffsetDateTime;
 
 pub use folder::{CERTIFICATE_FILE, KEY_FILE};
 
-use crate::certificate::{CertificateChain, InvalidCertificate, TrustBundle};
+use crate::certificate::{CertificateChain, InvalidCertificate, PrivateKey, TrustBundle};
 use crate::clock::{Clock, SystemClock};
 use crate::issuer::{Issuer, IssuerError, async_trait};
 use crate::profile;
@@ -73,7 +73,7 @@ pub enum CaError {
     /// What is in the folder must not be used as it is: a person has to decide.
     #[error("the authority in {} is not used: {reason}", folder.display())]
     Refused {
-        /// The folder.
+        /// The folder, or what else it is kept in.
         folder: PathBuf,
         /// What is wrong, and what can be done.
         reason: String,
@@ -126,6 +126,27 @@ impl InProcessCa {
     /// When the cryptography fails.
     pub fn ephemeral_with(clock: Arc<dyn Clock>) -> Result<Self, CaError> {
         Ok(Self { root: Root::new(clock.now())?, clock })
+    }
+
+    /// The authority of a root that is kept somewhere else: its certificate and its
+    /// private key, PEM.
+    ///
+    /// # Errors
+    /// When the pair is not one to be used, as
+    /// [`create_or_load`](Self::create_or_load) says; `place` is named then.
+    pub fn from_pem(certificate: &str, key: &str, place: &str) -> Result<Self, CaError> {
+        let clock = Arc::new(SystemClock);
+        let root = Root::read(certificate, key, clock.now())
+            .map_err(|reason| CaError::Refused { folder: place.into(), reason })?;
+        Ok(Self { root, clock })
+    }
+
+    /// The root's private key, for whoever keeps it.
+    ///
+    /// # Errors
+    /// When it cannot be written down.
+    pub fn root_key(&self) -> Result<PrivateKey, CaError> {
+        self.root.key()
     }
 
     /// The root certificate, as the only one of a bundle.

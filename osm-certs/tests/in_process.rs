@@ -279,3 +279,27 @@ async fn a_key_of_an_unknown_kind_is_refused() {
     let error = ca.sign(&request).await.expect_err("it is refused");
     assert!(matches!(error, IssuerError::Refused { .. }), "{error:?}");
 }
+
+#[tokio::test]
+async fn a_root_that_is_kept_elsewhere_signs_as_the_one_that_was_made() {
+    let made = InProcessCa::ephemeral().expect("a root");
+    let key = made.root_key().expect("it can be written down");
+    let kept = InProcessCa::from_pem(made.root().pem(), key.pem(), "Secret osm-system/osm-ca-bundle");
+    let kept = kept.expect("it is whole");
+    assert_eq!(kept.root().der(), made.root().der());
+    let certified = issue(&kept, till(), HOUR).await;
+    let leaf = parsed(certified.chain());
+    let root = made.root().der();
+    let (_, root) = X509Certificate::from_der(&root[0]).expect("a certificate");
+    assert_eq!(leaf.issuer(), root.subject());
+}
+
+#[test]
+fn what_is_kept_elsewhere_and_is_no_root_is_refused_with_its_place() {
+    let one = InProcessCa::ephemeral().expect("a root");
+    let other = InProcessCa::ephemeral().expect("a root").root_key().expect("it can be written down");
+    let error = InProcessCa::from_pem(one.root().pem(), other.pem(), "Secret osm-system/osm-ca-bundle");
+    let text = error.expect_err("the key is another's").to_string();
+    assert!(text.starts_with("the authority in Secret osm-system/osm-ca-bundle is not used: "), "{text}");
+    assert!(!text.contains("PRIVATE"), "{text}");
+}

@@ -25,9 +25,15 @@
 //! This crate decides nothing about who may talk to whom, and knows nothing of
 //! Envoy.
 
+#[cfg(feature = "client")]
+pub mod authority;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod document;
 pub mod manifest;
 pub mod source;
 
+#[cfg(feature = "client")]
+pub use client::{ApiClient, NoApiServer};
 pub use manifest::{Conversion, Manifest, ManifestKind, ManifestRef};
 pub use source::files::{Entry, FileSource, ManifestStore, ManifestWatch, Manifests};

@@ -1,0 +1,97 @@
+//! The connection to an API server: how it is found, and what can be asked of it.
+//!
+//! Who is asked for what is in the modules that use it. Only these know the
+//! types of the client library.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use kube::Config;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use thiserror::Error;
+
+/// How long a connection may take to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// An API server, and who asks it. Cheap to clone.
+#[derive(Clone)]
+pub struct ApiClient {
+    client: kube::Client,
+}
+
+/// Why there is no API server to ask.
+#[derive(Debug, Error)]
+pub enum NoApiServer {
+    /// A kubeconfig can't be read.
+    #[error("the kubeconfig {} can't be used", path.display())]
+    Kubeconfig {
+        /// Where it is.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: Box<kube::config::KubeconfigError>,
+    },
+    /// There is no kubeconfig, and this is no pod.
+    #[error("this is no pod of a cluster, and no kubeconfig was named")]
+    NotInCluster(#[source] Box<kube::config::InClusterError>),
+    /// The credentials or the address can't be used.
+    #[error("the API server can't be asked with these credentials")]
+    Client(#[source] Box<kube::Error>),
+}
+
+impl ApiClient {
+    /// The API server of a kubeconfig; where several are named, each adds to those
+    /// before it, as `KUBECONFIG` says. With none, that of the cluster in which this
+    /// runs, as the service account of its pod.
+    ///
+    /// Nothing is asked yet, so a server that is away is no error.
+    ///
+    /// # Errors
+    /// When a file can't be used, or there is none and this is no pod.
+    pub async fn find(kubeconfigs: &[PathBuf]) -> Result<Self, NoApiServer> {
+        let config = match kubeconfigs {
+            [] => Config::incluster().map_err(|source| NoApiServer::NotInCluster(Box::new(source)))?,
+            paths => of_kubeconfigs(paths).await?,
+        };
+        Self::with(config)
+    }
+
+    fn with(mut config: Config) -> Result<Self, NoApiServer> {
+        config.connect_timeout = Some(CONNECT_TIMEOUT);
+        let client =
+            kube::Client::try_from(config).map_err(|source| NoApiServer::Client(Box::new(source)))?;
+        Ok(Self { client })
+    }
+
+    /// The client library's own client.
+    pub(crate) fn kube(&self) -> kube::Client {
+        self.client.clone()
+    }
+}
+
+impl From<kube::Client> for ApiClient {
+    fn from(client: kube::Client) -> Self {
+        Self { client }
+    }
+}
+
+impl std::fmt::Debug for ApiClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // It holds credentials.
+        f.debug_struct("ApiClient").finish_non_exhaustive()
+    }
+}
+
+async fn of_kubeconfigs(paths: &[PathBuf]) -> Result<Config, NoApiServer> {
+    let mut merged = Kubeconfig::default();
+    let mut last = PathBuf::new();
+    for path in paths {
+        last.clone_from(path);
+        let refuse = |source| NoApiServer::Kubeconfig { path: path.clone(), source: Box::new(source) };
+        let read = Kubeconfig::read_from(path).map_err(refuse)?;
+        merged = merged.merge(read).map_err(refuse)?;
+    }
+    Config::from_custom_kubeconfig(merged, &KubeConfigOptions::default())
+        .await
+        .map_err(|source| NoApiServer::Kubeconfig { path: last, source: Box::new(source) })
+}
