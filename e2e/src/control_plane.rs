@@ -16,7 +16,7 @@ use osm_core::catalog::MeshCatalog;
 use osm_core::identity::ProxyId;
 use osm_core::snapshot::MeshOptions;
 use osm_xds::bootstrap::{
-    Admin, Bootstrap, ControlPlane as Place, Credentials, certificate_file, trust_file,
+    Admin, Bootstrap, ControlPlane as Place, Credentials, Node, Pages, certificate_file, trust_file,
 };
 use osm_xds::metrics::Metrics;
 use osm_xds::push::Publisher;
@@ -120,7 +120,7 @@ impl ControlPlane {
                 .with_context(|| format!("writing {}", path.display()))?;
             anyhow::Ok(path)
         };
-        let credentials = Credentials {
+        let credentials = Credentials::Certificate {
             certificate: write(
                 "certificate",
                 certificate_file(certified.chain().pem(), certified.key().pem()),
@@ -128,8 +128,10 @@ impl ControlPlane {
             trust: write("trust", trust_file(trust.pem()))?,
         };
         let bootstrap = Bootstrap {
-            proxy: proxy.uuid.clone(),
-            cluster: format!("{}.{}", proxy.identity.service_account, proxy.identity.namespace),
+            node: Some(Node {
+                proxy: proxy.uuid.clone(),
+                cluster: format!("{}.{}", proxy.identity.service_account, proxy.identity.namespace),
+            }),
             control_plane: Place {
                 host: self.address.ip().to_string(),
                 port: self.address.port(),
@@ -137,6 +139,7 @@ impl ControlPlane {
             },
             credentials,
             admin: Admin::Socket(self.admin(proxy)),
+            pages: Pages::default(),
         };
         write("bootstrap", bootstrap.to_json())
     }

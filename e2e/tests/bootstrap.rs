@@ -1,11 +1,17 @@
 //! A real Envoy accepts the file that it is started with.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroU16;
 use std::path::Path;
+use std::time::Duration;
 
+use osm_core::probe::{AnsweredProbe, ProbePurpose, ProbeQuestion};
 use osm_e2e::pem::Pem;
 use osm_e2e::validate::Validator;
-use osm_xds::bootstrap::{Admin, Bootstrap, ControlPlane, Credentials, certificate_file, trust_file};
+use osm_xds::bootstrap::{
+    Admin, Bootstrap, ControlPlane, Credentials, Node, Pages, TOKEN_SECRET_FILE, TRUST_SECRET_FILE,
+    certificate_file, token_file, trust_file,
+};
 use serde_json::Value;
 
 fn write(folder: &Path, name: &str, value: &Value) -> std::path::PathBuf {
@@ -14,10 +20,36 @@ fn write(folder: &Path, name: &str, value: &Value) -> std::path::PathBuf {
     path
 }
 
+fn node() -> Node {
+    Node { proxy: "6f1a".parse().expect("a UUID"), cluster: "bookbuyer.bookbuyer".to_owned() }
+}
+
+/// Everything that a proxy can answer itself.
+fn pages() -> Pages {
+    let interval = Duration::from_secs(10);
+    let path = "/health".to_owned();
+    let questions = [
+        ProbeQuestion::Http { path: path.clone(), tls: false },
+        ProbeQuestion::Http { path, tls: true },
+        ProbeQuestion::Tcp { interval },
+        ProbeQuestion::Grpc { service: String::new(), interval },
+        ProbeQuestion::Grpc { service: "shop.Till".to_owned(), interval },
+    ];
+    let all = ProbePurpose::ALL.iter().flat_map(|purpose| questions.iter().map(move |one| (*purpose, one)));
+    let probes = all.enumerate().map(|(index, (purpose, question))| AnsweredProbe {
+        purpose,
+        container: format!("c{index}"),
+        port: NonZeroU16::MIN,
+        timeout: Duration::from_millis(1500),
+        question: question.clone(),
+    });
+    Pages { readiness: true, metrics: true, probes: probes.collect() }
+}
+
 /// The configuration, with its secrets both in files and in it: an Envoy that
 /// validates reads files only to the point of finding them.
 fn bootstraps(folder: &Path, pem: &Pem) -> Vec<Value> {
-    let credentials = Credentials {
+    let credentials = Credentials::Certificate {
         certificate: write(folder, "certificate.json", &certificate_file(&pem.certificate, &pem.key)),
         trust: write(folder, "trust.json", &trust_file(&pem.certificate)),
     };
@@ -27,8 +59,7 @@ fn bootstraps(folder: &Path, pem: &Pem) -> Vec<Value> {
     let mut all = Vec::new();
     for (admin, host) in admins.iter().flat_map(|admin| hosts.map(|host| (admin.clone(), host))) {
         let bootstrap = Bootstrap {
-            proxy: "6f1a".parse().expect("a UUID"),
-            cluster: "bookbuyer.bookbuyer".to_owned(),
+            node: Some(node()),
             control_plane: ControlPlane {
                 host: host.to_owned(),
                 port: 15128,
@@ -36,6 +67,7 @@ fn bootstraps(folder: &Path, pem: &Pem) -> Vec<Value> {
             },
             credentials: credentials.clone(),
             admin,
+            pages: pages(),
         };
         all.push(bootstrap.to_json());
         all.push(with_secrets(bootstrap.to_json(), pem));
@@ -67,6 +99,32 @@ fn a_real_envoy_accepts_the_bootstrap() {
         let file = write(folder.path(), "bootstrap.json", &bootstrap);
         validator.check_file(&file, &bootstrap.to_string()).expect("accepted");
     }
+}
+
+#[test]
+#[ignore = "needs Envoy: run by `cargo xtask test`"]
+fn a_real_envoy_accepts_a_bootstrap_with_a_token() {
+    let validator = Validator::new().expect("an Envoy");
+    let folder = tempfile::tempdir().expect("a folder");
+    let pem = Pem::throwaway().expect("a certificate");
+    std::fs::write(folder.path().join("token"), "a.b.c").expect("written");
+    write(folder.path(), TOKEN_SECRET_FILE, &token_file(folder.path()));
+    write(folder.path(), TRUST_SECRET_FILE, &trust_file(&pem.certificate));
+    let bootstrap = Bootstrap {
+        node: Some(node()),
+        control_plane: ControlPlane {
+            host: "osm-controller.osm-system.svc.cluster.local".to_owned(),
+            port: 15128,
+            server_name: "osm-controller.osm-system.svc.cluster.local".to_owned(),
+        },
+        credentials: Credentials::Token { folder: folder.path().to_owned() },
+        admin: Admin::Address(IpAddr::V4(Ipv4Addr::LOCALHOST), 15000),
+        pages: pages(),
+    };
+    let text = bootstrap.to_json();
+    let file = write(folder.path(), "bootstrap.json", &text);
+    validator.check_file(&file, &text.to_string()).expect("accepted");
+    assert!(!text.to_string().contains("a.b.c"), "the token stands in its own file only");
 }
 
 #[test]

@@ -49,7 +49,7 @@ pub const READINESS_PORT: u16 = 15902;
 /// The port that answers startup probes; reached directly.
 pub const STARTUP_PORT: u16 = 15903;
 
-/// The port that answers for probes that only open a connection; reached directly.
+/// The port that answers whether the proxy itself is ready; reached directly.
 pub const HEALTHCHECK_PORT: u16 = 15904;
 
 /// A version of IP; each has a tool and tables of its own.

@@ -26,6 +26,7 @@ pub mod ir;
 pub mod model;
 pub mod name;
 pub mod policy;
+pub mod probe;
 pub mod re2;
 pub mod snapshot;
 pub mod source;

@@ -4,12 +4,20 @@
 //! [`Bootstrap`]; local mode and injection write the same. One setting can only
 //! be an argument: [`drain_arguments`].
 
+mod credentials;
+mod pages;
+
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use osm_core::identity::ProxyUuid;
 use serde_json::{Value, json};
+
+pub use credentials::{
+    Credentials, TOKEN_FILE, TOKEN_SECRET_FILE, TRUST_SECRET_FILE, certificate_file, token_file, trust_file,
+};
+pub use pages::{METRICS_PATH, Pages, READY_PATH};
 
 /// The name of the cluster of the control plane.
 pub const CONTROL_PLANE_CLUSTER: &str = "osm-controller";
@@ -36,17 +44,27 @@ pub fn drain_arguments() -> [String; 4] {
 /// What an Envoy is told at its start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bootstrap {
-    /// Which proxy it is: `node.id`, which its certificate must prove.
-    pub proxy: ProxyUuid,
-    /// `node.cluster`: under which name statistics and traces report it,
-    /// customarily `service-account.namespace`.
-    pub cluster: String,
+    /// Who it is; `None` where that is said by its arguments `--service-node` and
+    /// `--service-cluster`.
+    pub node: Option<Node>,
     /// Where the control plane is.
     pub control_plane: ControlPlane,
     /// How it proves who it is.
     pub credentials: Credentials,
     /// Where it can be asked about itself.
     pub admin: Admin,
+    /// What it answers itself to those outside the mesh.
+    pub pages: Pages,
+}
+
+/// Who a proxy is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// `node.id`, which its credentials must prove.
+    pub proxy: ProxyUuid,
+    /// `node.cluster`: under which name statistics and traces report it,
+    /// customarily `service-account.namespace`.
+    pub cluster: String,
 }
 
 /// Where the control plane listens, and how it proves that it is the one.
@@ -58,16 +76,6 @@ pub struct ControlPlane {
     pub port: u16,
     /// The DNS name that its certificate must have.
     pub server_name: String,
-}
-
-/// Files, in the form of [`certificate_file`] and [`trust_file`], that an Envoy
-/// reads again whenever another file is renamed to take their place.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Credentials {
-    /// The proxy's certificate chain and key.
-    pub certificate: PathBuf,
-    /// The authorities that may have signed the control plane's certificate.
-    pub trust: PathBuf,
 }
 
 /// Where an Envoy can be asked about itself. Whoever reaches it may stop it:
@@ -84,9 +92,15 @@ impl Bootstrap {
     /// The configuration, as JSON.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let Self { proxy, cluster, control_plane, credentials, admin } = self;
+        let Self { node, control_plane, credentials, admin, pages } = self;
+        let node =
+            node.as_ref().map(|Node { proxy, cluster }| json!({ "id": proxy.as_str(), "cluster": cluster }));
+        let mut clusters = vec![control_plane.to_json(credentials)];
+        clusters.extend(pages.clusters(admin));
+        // Whoever waits for readiness waits for what the control plane says, and never begins without.
+        let patience = if pages.readiness { "0s" } else { "15s" };
         json!({
-            "node": { "id": proxy.as_str(), "cluster": cluster },
+            "node": node.unwrap_or_else(|| json!({})),
             "admin": { "address": admin.to_json() },
             "dynamic_resources": {
                 "ads_config": {
@@ -95,10 +109,10 @@ impl Bootstrap {
                     "set_node_on_first_message_only": true,
                     "grpc_services": [{ "envoy_grpc": { "cluster_name": CONTROL_PLANE_CLUSTER } }],
                 },
-                "cds_config": { "resource_api_version": "V3", "ads": {} },
-                "lds_config": { "resource_api_version": "V3", "ads": {} },
+                "cds_config": { "resource_api_version": "V3", "initial_fetch_timeout": patience, "ads": {} },
+                "lds_config": { "resource_api_version": "V3", "initial_fetch_timeout": patience, "ads": {} },
             },
-            "static_resources": { "clusters": [control_plane.to_json(credentials)] },
+            "static_resources": { "clusters": clusters, "listeners": pages.listeners() },
             // A statistic is made at its first use: half the memory of a big mesh.
             "deferred_stat_options": { "enable_deferred_creation_stats": true },
             "layered_runtime": { "layers": [{
@@ -130,6 +144,7 @@ impl ControlPlane {
                     "explicit_http_config": { "http2_protocol_options": {
                         "connection_keepalive": { "interval": "30s", "timeout": "20s" },
                     } },
+                    "http_filters": credentials.http_filters(),
                 },
             },
             "upstream_connection_options": { "tcp_keepalive": {
@@ -143,33 +158,7 @@ impl ControlPlane {
             },
             "transport_socket": {
                 "name": "envoy.transport_sockets.tls",
-                "typed_config": credentials.to_json(server_name),
-            },
-        })
-    }
-}
-
-impl Credentials {
-    fn to_json(&self, server_name: &str) -> Value {
-        let Self { certificate, trust } = self;
-        json!({
-            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
-            "sni": server_name,
-            "common_tls_context": {
-                "alpn_protocols": ["h2"],
-                // Envoy's clients stop at TLS 1.2 unless told otherwise.
-                "tls_params": {
-                    "tls_minimum_protocol_version": "TLSv1_2",
-                    "tls_maximum_protocol_version": "TLSv1_3",
-                },
-                "tls_certificate_sds_secret_configs": [file_secret(CERTIFICATE, certificate)],
-                "combined_validation_context": {
-                    // Any certificate of the mesh would do without this.
-                    "default_validation_context": { "match_typed_subject_alt_names": [
-                        { "san_type": "DNS", "matcher": { "exact": server_name } },
-                    ] },
-                    "validation_context_sds_secret_config": file_secret(TRUST, trust),
-                },
+                "typed_config": credentials.tls(server_name),
             },
         })
     }
@@ -184,37 +173,4 @@ impl Admin {
             Self::Socket(path) => json!({ "pipe": { "path": path.display().to_string() } }),
         }
     }
-}
-
-const CERTIFICATE: &str = "tls_sds";
-const TRUST: &str = "validation_context_sds";
-
-fn file_secret(name: &str, path: &Path) -> Value {
-    json!({ "name": name, "sds_config": {
-        "resource_api_version": "V3",
-        "path_config_source": { "path": path.display().to_string() },
-    } })
-}
-
-/// The file for [`Credentials::certificate`], of a certificate chain and its key in PEM.
-#[must_use]
-pub fn certificate_file(chain_pem: &str, key_pem: &str) -> Value {
-    json!({ "resources": [{
-        "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
-        "name": CERTIFICATE,
-        "tls_certificate": {
-            "certificate_chain": { "inline_string": chain_pem },
-            "private_key": { "inline_string": key_pem },
-        },
-    }] })
-}
-
-/// The file for [`Credentials::trust`], of the trusted authorities in PEM.
-#[must_use]
-pub fn trust_file(bundle_pem: &str) -> Value {
-    json!({ "resources": [{
-        "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
-        "name": TRUST,
-        "validation_context": { "trusted_ca": { "inline_string": bundle_pem } },
-    }] })
 }

@@ -12,7 +12,7 @@ use nix::fcntl::OFlag;
 use osm_core::identity::ProxyId;
 use osm_core::interception::PROXY_UID;
 use osm_xds::bootstrap::{
-    Admin, Bootstrap, ControlPlane, Credentials, certificate_file, drain_arguments, trust_file,
+    Admin, Bootstrap, ControlPlane, Credentials, Node, Pages, certificate_file, drain_arguments, trust_file,
 };
 use tokio::net::UnixStream;
 
@@ -61,15 +61,18 @@ impl EnvoyFiles {
     /// When it can't be written.
     pub fn write_bootstrap(&self, proxy: &ProxyId, address: SocketAddr, server_name: &str) -> Result<()> {
         let bootstrap = Bootstrap {
-            proxy: proxy.uuid.clone(),
-            cluster: format!("{}.{}", proxy.identity.service_account, proxy.identity.namespace),
+            node: Some(Node {
+                proxy: proxy.uuid.clone(),
+                cluster: format!("{}.{}", proxy.identity.service_account, proxy.identity.namespace),
+            }),
             control_plane: ControlPlane {
                 host: address.ip().to_string(),
                 port: address.port(),
                 server_name: server_name.to_owned(),
             },
-            credentials: Credentials { certificate: self.certificate(), trust: self.trust() },
+            credentials: Credentials::Certificate { certificate: self.certificate(), trust: self.trust() },
             admin: Admin::Socket(self.socket()),
+            pages: Pages::default(),
         };
         // An Envoy that was killed leaves its socket, and the next one can't bind it.
         fs::remove_file(self.socket()).ok();

@@ -17,6 +17,9 @@ pub struct Workload {
     pub meta: Meta,
     /// Its name.
     pub name: QualifiedName,
+    /// What tells it from others that had or will have its name; `None` where the
+    /// source knows no such thing.
+    pub uid: Option<String>,
     /// The service account that it runs as, in its own namespace.
     pub service_account: ObjectName,
     /// Its labels, which services select by.
@@ -38,6 +41,7 @@ impl Workload {
         Self {
             meta: Meta::default(),
             name,
+            uid: None,
             service_account,
             labels: BTreeMap::new(),
             addresses: Vec::new(),

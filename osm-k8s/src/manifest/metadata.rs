@@ -26,6 +26,10 @@ pub struct Metadata {
     /// Its annotations.
     #[serde(default, deserialize_with = "field::nullable")]
     pub annotations: BTreeMap<String, String>,
+    /// What tells it from others that had or will have its name; empty where the
+    /// source has none.
+    #[serde(default, deserialize_with = "field::nullable")]
+    pub uid: String,
     /// The generation of its wishes; 0 where the source has none.
     #[serde(default, deserialize_with = "field::nullable")]
     pub generation: i64,
@@ -40,6 +44,7 @@ impl Metadata {
             namespace: Some(namespace),
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
+            uid: String::new(),
             generation: 0,
         }
     }

@@ -139,6 +139,7 @@ impl Pod {
         let mut findings = Findings::about(ObjectRef::namespaced(Kind::Pod, &name));
         let mut fact = model::Workload::new(name, self.spec.service_account());
         fact.meta = self.metadata.meta();
+        fact.uid = Some(self.metadata.uid.clone()).filter(|uid| !uid.is_empty());
         fact.labels.clone_from(&self.metadata.labels);
         fact.addresses = self.addresses(&mut findings);
         fact.ports = self.named_ports(&mut findings);
@@ -229,7 +230,7 @@ mod tests {
             "
 apiVersion: v1
 kind: Pod
-metadata: {name: buyer, namespace: shop, labels: {app: buyer, osm-proxy-uuid: 6f1a}}
+metadata: {name: buyer, namespace: shop, uid: 1f-2e, labels: {app: buyer, osm-proxy-uuid: 6f1a}}
 spec:
   serviceAccountName: buyer-account
   nodeName: ignored
@@ -242,6 +243,7 @@ status:
 ",
         );
         assert_eq!(pod.identity().to_string(), "shop/buyer-account");
+        assert_eq!(pod.uid.as_deref(), Some("1f-2e"));
         assert_eq!(pod.proxy.expect("a proxy").as_str(), "6f1a");
         assert_eq!(pod.addresses.len(), 2);
         assert_eq!(pod.ports.len(), 1);
