@@ -50,7 +50,8 @@ use tokio_util::sync::CancellationToken;
 
 pub use admission::ProxyLimit;
 pub use authenticate::{
-    AuthenticationError, CertificateAuthenticator, Evidence, ProxyAuthenticator, async_trait,
+    AuthenticationError, CertificateAuthenticator, Evidence, FirstThatKnows, ProxyAuthenticator,
+    TokenAuthenticator, TokenOwner, TokenReviewer, async_trait,
 };
 pub use registry::{Convergence, ProxyStatus, Registry, Sent};
 pub use tls::{ProviderEnded, TlsError, TlsHandle, TlsMaterial};
@@ -92,7 +93,7 @@ pub struct ServerOptions {
     /// How large a request may be, in bytes.
     pub max_request_bytes: usize,
     /// How large one may be on a connection without a client certificate, where
-    /// strangers may ask as well. Enough for the names and versions of about 3,000
+    /// strangers may ask as well, until a proxy has proved itself on it. Enough for the names and versions of about 3,000
     /// resources that a proxy tells of when it connects anew.
     pub max_unproved_request_bytes: usize,
     /// How much a stream may ask for at once: requests that answer nothing, each

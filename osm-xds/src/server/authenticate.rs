@@ -4,6 +4,9 @@
 //! not expired. What it says about its owner, and whether the owner may speak as
 //! the node that it claims to be, is decided here.
 
+mod first;
+mod token;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
@@ -14,6 +17,8 @@ use rustls_pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 pub use async_trait::async_trait;
+pub use first::FirstThatKnows;
+pub use token::{TokenAuthenticator, TokenOwner, TokenReviewer};
 
 /// What a client has proved and what it claims.
 #[derive(Clone, Copy)]

@@ -65,6 +65,11 @@ where
         Ok(Self { body, limit, unread: Bytes::new(), partial: Vec::new(), message: PhantomData })
     }
 
+    /// Takes messages of this many bytes from now on.
+    pub(super) fn allow(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
     /// The next request; `None` when there will be none. Safe to cancel.
     ///
     /// # Errors

@@ -50,6 +50,7 @@ impl<R: Message + Default + 'static> Opening<R> {
         let node = P::node(&request).unwrap_or(&nobody);
         let proxy = self.authenticate(node).await?;
         let stay = self.admit(&proxy)?;
+        self.requests.allow(self.shared.options.max_request_bytes);
         let views = self.shared.views.subscribe_client(&proxy, ClientKind::of(node)).map_err(unseen)?;
         let mut open = self.begin::<P>(proxy, node, views, stay);
         open.on_request(request)?;
