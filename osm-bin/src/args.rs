@@ -12,8 +12,9 @@ use osm_core::identity::TrustDomain;
 use osm_core::name::{NamespaceName, ObjectName, QualifiedName};
 use osm_core::snapshot::MeshOptions;
 use osm_core::source::{ConfigSource, merge};
-use osm_k8s::FileSource;
+use osm_k8s::{ApiClient, FileSource, Freshness};
 
+use crate::cluster;
 use crate::controller::{Authority, ControllerOptions, server_names};
 use crate::telemetry::LogOptions;
 
@@ -21,8 +22,8 @@ use crate::telemetry::LogOptions;
 #[derive(Debug, Clone, Parser)]
 #[command(name = "osm-controller", version)]
 pub struct ControllerArgs {
-    /// Where the mesh's objects are: `files:PATH` for a file or a folder of manifests. May be repeated; where two
-    /// define one object, the first counts
+    /// Where the mesh's objects are: `kubernetes` for an API server, `files:PATH` for a file or a folder of manifests.
+    /// May be repeated; where two define one object, the first counts
     #[arg(
         long = "source",
         value_name = "SOURCE",
@@ -31,6 +32,9 @@ pub struct ControllerArgs {
         value_delimiter = ','
     )]
     pub sources: Vec<SourceSpec>,
+    /// How the API server is reached; several are merged. Without, this is a pod and asks the server of its cluster
+    #[arg(long = "kubeconfig", value_name = "FILE", env = "KUBECONFIG", value_delimiter = ':')]
+    pub kubeconfigs: Vec<PathBuf>,
     /// The name of the mesh: namespaces labelled `openservicemesh.io/monitored-by` with it belong to it
     #[arg(long, value_name = "NAME", default_value = "osm", env = "OSM_MESH_NAME")]
     pub mesh_name: String,
@@ -85,6 +89,7 @@ impl ControllerArgs {
             authority: Authority::Folder(self.ca_folder.clone()),
             server_names: names,
             server,
+            freshness: None,
         }
     }
 
@@ -92,13 +97,36 @@ impl ControllerArgs {
     ///
     /// # Errors
     /// When a source does not exist. One that goes away later is waited for.
-    pub fn open_sources(&self) -> Result<Box<dyn ConfigSource>> {
-        let mut sources = self.sources.iter().map(SourceSpec::open).collect::<Result<Vec<_>>>()?;
-        match sources.len() {
-            1 => Ok(sources.remove(0)),
-            _ => Ok(merge(sources)),
+    pub async fn open_sources(&self) -> Result<OpenSources> {
+        let mut opened = Vec::new();
+        let (mut server, mut freshness) = (None, None);
+        for spec in &self.sources {
+            opened.push(match spec {
+                SourceSpec::Files(path) => {
+                    ensure!(path.exists(), "--source {spec}: there is no file or folder {}", path.display());
+                    Box::new(FileSource::new(path)) as Box<dyn ConfigSource>
+                }
+                SourceSpec::Kubernetes => {
+                    let client = cluster::source::api_server(&self.kubeconfigs).await?;
+                    let source = cluster::source::open(client.clone(), &self.mesh_name, &self.osm_namespace);
+                    (server, freshness) = (Some(client), Some(source.freshness()));
+                    Box::new(source)
+                }
+            });
         }
+        let source = if opened.len() == 1 { opened.remove(0) } else { merge(opened) };
+        Ok(OpenSources { source, server, freshness })
     }
+}
+
+/// All sources of a control plane.
+pub struct OpenSources {
+    /// All of them as one.
+    pub source: Box<dyn ConfigSource>,
+    /// The API server, if that is among them.
+    pub server: Option<ApiClient>,
+    /// How old what the API server said may be.
+    pub freshness: Option<Freshness>,
 }
 
 /// A source of objects, as it is written on the command line.
@@ -106,20 +134,16 @@ impl ControllerArgs {
 pub enum SourceSpec {
     /// `files:PATH`.
     Files(PathBuf),
-}
-
-impl SourceSpec {
-    fn open(&self) -> Result<Box<dyn ConfigSource>> {
-        let Self::Files(path) = self;
-        ensure!(path.exists(), "--source {self}: there is no file or folder {}", path.display());
-        Ok(Box::new(FileSource::new(path)))
-    }
+    /// `kubernetes`.
+    Kubernetes,
 }
 
 impl fmt::Display for SourceSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::Files(path) = self;
-        write!(f, "files:{}", path.display())
+        match self {
+            Self::Files(path) => write!(f, "files:{}", path.display()),
+            Self::Kubernetes => f.write_str("kubernetes"),
+        }
     }
 }
 
@@ -130,7 +154,8 @@ impl FromStr for SourceSpec {
         match text.split_once(':') {
             Some(("files", path)) if !path.is_empty() => Ok(Self::Files(path.into())),
             Some(("files", _)) => Err("name a file or folder, as in `files:manifests`".to_owned()),
-            _ => Err("a source is written `files:PATH`".to_owned()),
+            None if text == "kubernetes" => Ok(Self::Kubernetes),
+            _ => Err("a source is written `kubernetes` or `files:PATH`".to_owned()),
         }
     }
 }
@@ -148,9 +173,10 @@ mod tests {
 
     #[test]
     fn a_source_round_trips_and_a_wrong_one_says_how_it_is_written() {
-        let source: SourceSpec = "files:a/b:c".parse().expect("a source");
-        assert_eq!(source.to_string(), "files:a/b:c");
-        for wrong in ["", "files", "files:", "kubernetes", "a/b"] {
+        for text in ["files:a/b:c", "kubernetes"] {
+            assert_eq!(text.parse::<SourceSpec>().expect("a source").to_string(), text);
+        }
+        for wrong in ["", "files", "files:", "kubernetes:", "a/b"] {
             let error = wrong.parse::<SourceSpec>().expect_err("not a source");
             assert!(error.contains("`files:"), "{error}");
         }

@@ -21,6 +21,7 @@ use osm_certs::subject::{ServerName, Subject};
 use osm_core::catalog::{Catalog, MeshCatalog};
 use osm_core::snapshot::MeshOptions;
 use osm_core::source::ConfigSource;
+use osm_k8s::Freshness;
 use osm_xds::metrics::Metrics;
 use osm_xds::push::Publisher;
 use osm_xds::server::{CertificateAuthenticator, Registry, Server, ServerOptions, TlsHandle};
@@ -31,6 +32,7 @@ pub use changes::ChangeReport;
 pub use tasks::TaskFailed;
 
 use crate::admin;
+use crate::cluster::source::StalenessCollector;
 use crate::readiness::Readiness;
 use changes::Changes;
 use tasks::Tasks;
@@ -59,6 +61,8 @@ pub struct ControllerOptions {
     pub server_names: Vec<ServerName>,
     /// Bounds and time-outs of the discovery server.
     pub server: ServerOptions,
+    /// How old the facts may be, if the source can tell.
+    pub freshness: Option<Freshness>,
 }
 
 impl ControllerOptions {
@@ -75,6 +79,7 @@ impl ControllerOptions {
             admin_listen: Some(anywhere),
             authority: Authority::Ephemeral,
             server: ServerOptions::default(),
+            freshness: None,
         }
     }
 }
@@ -117,13 +122,17 @@ impl Controller {
     /// # Errors
     /// When the root key can't be used, or an address can't be listened on.
     pub async fn start(options: ControllerOptions, source: Box<dyn ConfigSource>) -> Result<Self> {
-        let ControllerOptions { mesh, xds_listen, admin_listen, authority, server_names, server } = options;
+        let ControllerOptions { mesh, xds_listen, admin_listen, authority, server_names, server, freshness } =
+            options;
         let trust_domain = mesh.trust_domain.clone();
         let mut tasks = Tasks::new();
         let readiness = Readiness::default();
         let drain = CancellationToken::new();
         let mut metrics = prometheus_client::registry::Registry::default();
         metrics.register_collector(Box::new(admin::ProcessCollector));
+        if let Some(freshness) = freshness {
+            metrics.register_collector(Box::new(StalenessCollector(freshness)));
+        }
 
         let authority = Arc::new(open_authority(&authority)?);
         let (certificates, manager) = CertificateManager::new(authority, ManagerOptions::default());

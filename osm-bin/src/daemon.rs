@@ -13,7 +13,7 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::ControllerArgs;
-use crate::controller::Controller;
+use crate::controller::{Controller, ControllerOptions};
 use crate::findings::Findings;
 use crate::readiness::Readiness;
 use crate::{limits, telemetry};
@@ -45,7 +45,9 @@ pub fn main() -> ExitCode {
 async fn run(args: &ControllerArgs) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("waiting for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("waiting for SIGINT")?;
-    let mut controller = Controller::start(args.options(), args.open_sources()?).await?;
+    let opened = args.open_sources().await?;
+    let options = ControllerOptions { freshness: opened.freshness, ..args.options() };
+    let mut controller = Controller::start(options, opened.source).await?;
     let announced = announce(
         controller.readiness().clone(),
         controller.catalog().clone(),

@@ -8,6 +8,7 @@
 pub mod admin;
 pub mod args;
 pub mod cli;
+pub mod cluster;
 pub mod controller;
 pub mod daemon;
 pub mod demo;

@@ -5,7 +5,8 @@
 //!   from files or from an API server, goes through these.
 //! - [`document`]: the documents of a YAML or JSON file, each with its line.
 //! - [`source::files`]: a file or a folder tree as a source, watched.
-//! - `client` (feature): an API server as a source.
+//! - `client`, `source::cluster` (feature `client`): an API server, and the same as a
+//!   source, watched.
 //!
 //! What a program does with files is three lines:
 //!
@@ -36,4 +37,6 @@ pub mod source;
 #[cfg(feature = "client")]
 pub use client::{ApiClient, NoApiServer};
 pub use manifest::{Conversion, Manifest, ManifestKind, ManifestRef};
+#[cfg(feature = "client")]
+pub use source::cluster::{Freshness, KubernetesSource};
 pub use source::files::{Entry, FileSource, ManifestStore, ManifestWatch, Manifests};

@@ -184,6 +184,12 @@ impl ManifestKind {
         self.api_version().split_once('/').map_or("", |(group, _)| group)
     }
 
+    /// What an API server calls these objects in a path.
+    #[must_use]
+    pub fn plural(self) -> String {
+        format!("{}s", self.name().to_ascii_lowercase())
+    }
+
     /// Whether objects of this kind live in a namespace.
     #[must_use]
     pub fn is_namespaced(self) -> bool {

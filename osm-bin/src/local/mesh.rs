@@ -138,6 +138,7 @@ fn controller_options(settings: &Settings, state: &StateFolder) -> ControllerOpt
         admin_listen: Some((NODE, ADMIN_PORT).into()),
         authority: Authority::Folder(state.authority()),
         server: ServerOptions::default(),
+        freshness: None,
     }
 }
 
