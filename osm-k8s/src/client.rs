@@ -64,7 +64,8 @@ impl ApiClient {
     }
 
     /// The client library's own client.
-    pub(crate) fn kube(&self) -> kube::Client {
+    #[must_use]
+    pub fn kube(&self) -> kube::Client {
         self.client.clone()
     }
 }

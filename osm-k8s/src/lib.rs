@@ -7,6 +7,9 @@
 //! - [`source::files`]: a file or a folder tree as a source, watched.
 //! - `client`, `source::cluster` (feature `client`): an API server, and the same as a
 //!   source, watched.
+//! - [`injector`]: which pods get a proxy, and (feature `client`) what is added to them.
+//! - `webhook`, `trust_bundle`, `token_review` (feature `client`): what admits pods and
+//!   policies, what their proxies verify the control plane by, and how they prove themselves to it.
 //!
 //! What a program does with files is three lines:
 //!
@@ -31,8 +34,19 @@ pub mod authority;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod document;
+pub mod injector;
 pub mod manifest;
+#[cfg(feature = "client")]
+pub mod metrics;
+#[cfg(feature = "client")]
+pub mod namespaces;
 pub mod source;
+#[cfg(feature = "client")]
+pub mod token_review;
+#[cfg(feature = "client")]
+pub mod trust_bundle;
+#[cfg(feature = "client")]
+pub mod webhook;
 
 #[cfg(feature = "client")]
 pub use client::{ApiClient, NoApiServer};

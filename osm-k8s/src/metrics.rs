@@ -1,0 +1,73 @@
+//! What the webhooks count, for Prometheus. No label has a value for each object.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+/// What one set of webhooks counts. Clones are the same counters.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    answers: Family<AnswerLabels, Counter>,
+    durations: Family<WebhookLabels, Histogram, fn() -> Histogram>,
+}
+
+/// Which webhook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub(crate) enum Webhook {
+    Mutate,
+    Validate,
+}
+
+/// How it answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub(crate) enum Outcome {
+    Allowed,
+    Patched,
+    Refused,
+    Unavailable,
+    Unreadable,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AnswerLabels {
+    webhook: Webhook,
+    outcome: Outcome,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WebhookLabels {
+    webhook: Webhook,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        // From 0.1 ms to 3 s.
+        let buckets: fn() -> Histogram = || Histogram::new(exponential_buckets(0.0001, 2.0, 16));
+        Self { answers: Family::default(), durations: Family::new_with_constructor(buckets) }
+    }
+}
+
+impl Metrics {
+    /// Shows them in a registry.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "osm_admission_answers",
+            "Questions of the API server that were answered, by webhook and answer",
+            self.answers.clone(),
+        );
+        registry.register(
+            "osm_admission_duration_seconds",
+            "How long an answer took",
+            self.durations.clone(),
+        );
+    }
+
+    pub(crate) fn answered(&self, webhook: Webhook, outcome: Outcome, took: Duration) {
+        self.answers.get_or_create(&AnswerLabels { webhook, outcome }).inc();
+        self.durations.get_or_create(&WebhookLabels { webhook }).observe(took.as_secs_f64());
+    }
+}

@@ -1,0 +1,144 @@
+//! The namespaces of one mesh, with their labels and annotations, watched.
+
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::sync::Arc;
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::Api;
+use kube::core::PartialObjectMeta;
+use kube::runtime::watcher::{Config, Event};
+use kube::runtime::{WatchStreamExt, watcher};
+use tokio::sync::watch;
+
+use crate::client::ApiClient;
+use crate::manifest::MONITORED_BY_LABEL;
+
+/// A namespace, as far as it decides about its pods.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NamespaceTexts {
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its annotations.
+    pub annotations: BTreeMap<String, String>,
+}
+
+type Known = BTreeMap<String, Arc<NamespaceTexts>>;
+
+/// The namespaces that are labelled with the mesh's name. Clones are the same.
+#[derive(Debug, Clone)]
+pub struct MonitoredNamespaces {
+    server: ApiClient,
+    known: watch::Receiver<Option<Arc<Known>>>,
+}
+
+/// Keeps [`MonitoredNamespaces`] true; nothing happens unless it runs.
+#[derive(Debug)]
+pub struct NamespacesDriver {
+    server: ApiClient,
+    mesh_name: String,
+    known: watch::Sender<Option<Arc<Known>>>,
+}
+
+/// The API server does not say what a namespace is like.
+#[derive(Debug, thiserror::Error)]
+#[error("the API server does not say what namespace {namespace} is like")]
+pub struct NamespaceUnknown {
+    namespace: String,
+    #[source]
+    source: Box<kube::Error>,
+}
+
+impl MonitoredNamespaces {
+    /// The namespaces of a mesh. Nothing is asked until the driver runs.
+    #[must_use]
+    pub fn new(server: ApiClient, mesh_name: &str) -> (Self, NamespacesDriver) {
+        let (sender, known) = watch::channel(None);
+        let driver =
+            NamespacesDriver { server: server.clone(), mesh_name: mesh_name.to_owned(), known: sender };
+        (Self { server, known }, driver)
+    }
+
+    /// Their names, once they are known.
+    #[must_use]
+    pub fn names(&self) -> Option<Vec<String>> {
+        self.known.borrow().as_ref().map(|known| known.keys().cloned().collect())
+    }
+
+    /// Waits until they changed since this last returned. Returns whether they can
+    /// change again. Cancel safe.
+    pub async fn changed(&mut self) -> bool {
+        self.known.changed().await.is_ok()
+    }
+
+    /// A namespace: as it was seen last, or, where it was not seen in the mesh, as the server
+    /// says now, since it may have come into the mesh a moment ago.
+    ///
+    /// # Errors
+    /// When the server does not say.
+    pub async fn find(&self, name: &str) -> Result<Arc<NamespaceTexts>, NamespaceUnknown> {
+        let known = self.known.borrow().as_ref().and_then(|known| known.get(name).cloned());
+        if let Some(namespace) = known {
+            return Ok(namespace);
+        }
+        let namespaces: Api<Namespace> = Api::all(self.server.kube());
+        match namespaces.get_metadata_opt(name).await {
+            Ok(found) => Ok(Arc::new(found.map(|found| texts(&found)).unwrap_or_default())),
+            Err(source) => Err(NamespaceUnknown { namespace: name.to_owned(), source: Box::new(source) }),
+        }
+    }
+}
+
+impl NamespacesDriver {
+    /// Follows the namespaces for ever. A server that is away takes nothing away.
+    pub async fn run(self) {
+        let namespaces: Api<PartialObjectMeta<Namespace>> = Api::all(self.server.kube());
+        let config = Config::default().labels(&format!("{MONITORED_BY_LABEL}={}", self.mesh_name));
+        let mut events = pin!(watcher(namespaces, config).default_backoff());
+        let mut fresh = Known::new();
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(Event::Init) => fresh.clear(),
+                Ok(Event::InitApply(namespace)) => {
+                    fresh.extend(entry(&namespace));
+                }
+                Ok(Event::InitDone) => self.show(std::mem::take(&mut fresh)),
+                Ok(Event::Apply(namespace)) => self.change(|known| known.extend(entry(&namespace))),
+                Ok(Event::Delete(namespace)) => self.change(|known| {
+                    if let Some((name, _)) = entry(&namespace) {
+                        known.remove(&name);
+                    }
+                }),
+                Err(error) => tracing::warn!(%error, "namespaces cannot be watched"),
+            }
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Known)) {
+        let mut known = self.known.borrow().as_deref().cloned().unwrap_or_default();
+        change(&mut known);
+        self.show(known);
+    }
+
+    fn show(&self, known: Known) {
+        self.known.send_if_modified(|shown| {
+            let is_new = shown.as_deref() != Some(&known);
+            if is_new {
+                *shown = Some(Arc::new(known));
+            }
+            is_new
+        });
+    }
+}
+
+fn entry(namespace: &PartialObjectMeta<Namespace>) -> Option<(String, Arc<NamespaceTexts>)> {
+    Some((namespace.metadata.name.clone()?, Arc::new(texts(namespace))))
+}
+
+fn texts(namespace: &PartialObjectMeta<Namespace>) -> NamespaceTexts {
+    NamespaceTexts {
+        labels: namespace.metadata.labels.clone().unwrap_or_default(),
+        annotations: namespace.metadata.annotations.clone().unwrap_or_default(),
+    }
+}

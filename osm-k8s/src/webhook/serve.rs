@@ -1,0 +1,133 @@
+//! The webhooks over TLS, with a certificate that is exchanged live.
+
+use std::future::Future;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use osm_certs::certificate::Certified;
+use osm_certs::provider::CertificateWatch;
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+/// How many connections are open at once; more wait to be accepted.
+const MAX_CONNECTIONS: usize = 256;
+/// How long a handshake may take, and the head of a request, which is also how
+/// long a connection stays open without one.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a connection is served at most: whoever wants more connects anew.
+const MAX_LIFE: Duration = Duration::from_secs(600);
+/// How long connections have to end.
+const DRAIN: Duration = Duration::from_secs(10);
+/// How long to wait where no connection can be accepted, for lack of something.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Why nothing is served any more.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// There will be no certificate.
+    #[error("there is no certificate for the webhooks")]
+    NoCertificate,
+    /// The certificate can't be used.
+    #[error("the certificate for the webhooks cannot be used")]
+    Certificate(#[source] rustls::Error),
+}
+
+/// Serves pages until `shutdown`, then lets requests end. Connections wait until there is a
+/// certificate; a renewed one holds for those that come later.
+///
+/// # Errors
+/// When there is no certificate that can be used.
+pub async fn serve(
+    listener: TcpListener,
+    pages: Router,
+    mut certificate: CertificateWatch,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    let first = certificate.ready().await.map_err(|_| ServeError::NoCertificate)?;
+    let mut acceptor = acceptor(&first)?;
+    let mut can_change = true;
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut connections = JoinSet::new();
+    let mut shutdown = pin!(shutdown);
+    loop {
+        tokio::select! {
+            biased;
+            () = shutdown.as_mut() => break,
+            Some(_) = connections.join_next() => {}
+            changed = certificate.changed(), if can_change => match (changed, certificate.current()) {
+                (Ok(()), Some(renewed)) => match self::acceptor(&renewed) {
+                    Ok(renewed) => acceptor = renewed,
+                    Err(error) => tracing::error!(%error, "renewed certificate is not used"),
+                },
+                (Ok(()), None) => {}
+                (Err(_), _) => can_change = false,
+            },
+            Ok(place) = Arc::clone(&places).acquire_owned() => {
+                let socket = tokio::select! {
+                    () = shutdown.as_mut() => break,
+                    accepted = accept(&listener) => accepted,
+                };
+                let (acceptor, pages) = (acceptor.clone(), pages.clone());
+                connections.spawn(async move {
+                    if let Err(error) = talk(socket, acceptor, pages).await {
+                        tracing::debug!(%error, "connection to the webhooks breaks");
+                    }
+                    drop(place);
+                });
+            }
+        }
+    }
+    drop(listener);
+    let drain = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(DRAIN, drain).await.is_err() {
+        connections.shutdown().await;
+    }
+    Ok(())
+}
+
+async fn accept(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((socket, _)) => return socket,
+            Err(error) => {
+                tracing::warn!(%error, "new connections to the webhooks cannot be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn talk(socket: TcpStream, acceptor: TlsAcceptor, pages: Router) -> io::Result<()> {
+    socket.set_nodelay(true)?;
+    let tls = tokio::time::timeout(PATIENCE, acceptor.accept(socket)).await.map_err(io::Error::other)??;
+    let mut http = hyper::server::conn::http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(64 * 1024);
+    let served = http.serve_connection(TokioIo::new(tls), TowerToHyperService::new(pages));
+    match tokio::time::timeout(MAX_LIFE, served).await {
+        Ok(ended) => ended.map_err(io::Error::other),
+        Err(_) => Ok(()),
+    }
+}
+
+/// TLS 1.2 and 1.3, as the API server speaks, without a client certificate: it shows none
+/// unless told to.
+fn acceptor(certified: &Certified) -> Result<TlsAcceptor, ServeError> {
+    let (chain, key) = certified.to_rustls();
+    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .map_err(ServeError::Certificate)?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(ServeError::Certificate)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
