@@ -18,13 +18,12 @@ use std::sync::Arc;
 
 pub use class::{Unknown, classify};
 pub use inbound::{inbound, inbound_service};
-pub use outbound::{Allowed, OutboundKey, ServiceOutbound, outbound, outbound_key, refused};
-pub use reach::{Reach, reach, reachable_services};
+pub use outbound::{OutboundKey, ServiceOutbound, outbound, outbound_key, refused};
+pub use reach::{Allowed, Reach, reach, reachable_services};
 
 use crate::diagnostic::Diagnostic;
 use crate::identity::ProxyId;
 use crate::ir::{Egress, ProxyClass, ProxyIr};
-use crate::name::ServiceName;
 use crate::snapshot::MeshSnapshot;
 
 /// What a proxy is to do, and what went wrong on the way.
@@ -70,7 +69,9 @@ pub fn compile_class(snapshot: &MeshSnapshot, class: &ProxyClass) -> Compiled {
         diagnostics.extend(part.diagnostics);
     }
     if refuses_unreachable(snapshot) {
-        ir.refused = refused_services(snapshot, &services).map(Arc::new).collect();
+        let dialled: BTreeSet<_> = ir.outbound.iter().map(|service| service.name.clone()).collect();
+        let all = snapshot.services().flat_map(|service| refused(service));
+        ir.refused = all.filter(|service| !dialled.contains(&service.name)).map(Arc::new).collect();
     }
     Compiled { ir, diagnostics }
 }
@@ -91,12 +92,4 @@ pub fn egress(snapshot: &MeshSnapshot) -> Egress {
 #[must_use]
 pub fn refuses_unreachable(snapshot: &MeshSnapshot) -> bool {
     snapshot.config().egress && !snapshot.config().permissive
-}
-
-fn refused_services<'a>(
-    snapshot: &'a MeshSnapshot,
-    reachable: &'a BTreeSet<ServiceName>,
-) -> impl Iterator<Item = crate::ir::RefusedService> + 'a {
-    let others = snapshot.services().filter(|service| !reachable.contains(&service.name));
-    others.flat_map(|service| refused(service))
 }

@@ -9,6 +9,7 @@ mod builder;
 mod change;
 mod dirty;
 mod facts;
+mod grant;
 mod index;
 mod link_requests;
 mod link_service;
@@ -16,7 +17,7 @@ mod link_split;
 mod link_target;
 mod update;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
 
 pub use builder::SnapshotBuilder;
 pub use change::ChangeSet;
+pub use grant::Grant;
 pub use link_service::{LinkedEndpoint, LinkedPort, LinkedService};
 pub use link_split::{LinkedSplit, SplitScope};
 pub use link_target::{LinkedTarget, PortGrant};
@@ -79,7 +81,7 @@ pub struct MeshSnapshot {
     pub(crate) served_by: SharedMap<ServiceIdentity, Arc<BTreeSet<ServiceName>>>,
     pub(crate) targets_to: SharedMap<ServiceIdentity, Arc<Vec<Arc<LinkedTarget>>>>,
     pub(crate) target_destinations: SharedMap<QualifiedName, ServiceIdentity>,
-    pub(crate) reach_of: SharedMap<ServiceIdentity, Arc<BTreeSet<ServiceIdentity>>>,
+    pub(crate) reach_of: SharedMap<ServiceIdentity, Arc<BTreeMap<ServiceIdentity, Grant>>>,
     pub(crate) splits: SharedMap<ServiceName, Arc<[LinkedSplit]>>,
     pub(crate) roots_of: SharedMap<ServiceName, Arc<BTreeSet<ServiceName>>>,
     pub(crate) diagnostics: SharedMap<ObjectRef, Arc<[Diagnostic]>>,
@@ -241,15 +243,17 @@ impl MeshSnapshot {
         self.targets_to.get(destination).map_or(&[], |targets| targets.as_slice())
     }
 
-    /// The identities that TrafficTargets in force let this one reach.
-    pub fn reach_of(&self, source: &ServiceIdentity) -> impl Iterator<Item = &ServiceIdentity> {
+    /// The identities that TrafficTargets in force let this one reach, and what
+    /// it may use of each.
+    pub fn reach_of(&self, source: &ServiceIdentity) -> impl Iterator<Item = (&ServiceIdentity, &Grant)> {
         self.reach_of.get(source).into_iter().flat_map(|reached| reached.iter())
     }
 
-    /// Whether a TrafficTarget in force lets `source` reach `destination` in some way.
+    /// What TrafficTargets in force let `source` use of `destination`; `None`
+    /// when they do not let it reach it at all.
     #[must_use]
-    pub fn reaches(&self, source: &ServiceIdentity, destination: &ServiceIdentity) -> bool {
-        self.reach_of.get(source).is_some_and(|reached| reached.contains(destination))
+    pub fn grant(&self, source: &ServiceIdentity, destination: &ServiceIdentity) -> Option<&Grant> {
+        self.reach_of.get(source)?.get(destination)
     }
 
     /// The splits in force for a root service, in the order in which they are tried.

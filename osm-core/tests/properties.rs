@@ -2,7 +2,8 @@
 //! building step by step gives what building from scratch gives, and policy
 //! never widens by accident.
 
-use osm_core::ir::{Access, InboundAccess};
+use osm_core::identity::Principal;
+use osm_core::ir::{Access, InboundAccess, ServicePortName};
 use osm_core::model::{MeshConfig, MeshObject};
 use osm_core::policy;
 use osm_core::snapshot::{MeshOptions, MeshSnapshot, SnapshotBuilder};
@@ -40,6 +41,18 @@ fn with_config(objects: &[MeshObject], permissive: bool) -> Arc<MeshSnapshot> {
     config.permissive = permissive;
     let others = objects.iter().filter(|object| !matches!(object, MeshObject::MeshConfig(_))).cloned();
     from_scratch(others.chain([MeshObject::from(config)]))
+}
+
+/// Whether a principal may make some request, or connect.
+fn lets_in(access: &InboundAccess, client: &Principal) -> bool {
+    match access {
+        InboundAccess::Http(Access::These(rules)) => {
+            rules.iter().any(|rule| rule.principals.contains(client))
+        }
+        InboundAccess::Tcp(Access::These(rules)) => rules.iter().any(|rule| rule.principals.contains(client)),
+        InboundAccess::Http(Access::Everyone(_)) | InboundAccess::Tcp(Access::Everyone(_)) => true,
+        InboundAccess::Http(Access::Nobody(_)) | InboundAccess::Tcp(Access::Nobody(_)) => false,
+    }
 }
 
 proptest! {
@@ -113,6 +126,27 @@ proptest! {
                     InboundAccess::Tcp(access) => matches!(access, Access::Nobody(_)),
                 };
                 prop_assert!(nobody, "{:?}", inbound);
+            }
+        }
+    }
+
+    #[test]
+    fn a_client_is_given_exactly_the_endpoints_whose_server_lets_it_in(history in history(40)) {
+        let (_, objects) = play(&history);
+        let snapshot = with_config(&objects, false);
+        for proxy in proxies() {
+            let Ok(compiled) = policy::compile(&snapshot, &proxy) else { continue };
+            for service in snapshot.services() {
+                for (number, port) in &service.ports {
+                    let name = ServicePortName::new(service.name.clone(), *number);
+                    let given = compiled.ir.endpoints.iter().find(|places| places.name == name);
+                    for (place, endpoint) in &port.endpoints {
+                        let inbound = policy::inbound_service(&snapshot, &endpoint.identity, &name, place.1);
+                        let lets_in = inbound.is_some_and(|one| lets_in(&one.access, &compiled.ir.principal));
+                        let is_given = given.is_some_and(|places| places.addresses.contains(place));
+                        prop_assert_eq!(is_given, lets_in, "{} to {} at {:?}", proxy, name, place);
+                    }
+                }
             }
         }
     }

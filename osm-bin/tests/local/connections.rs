@@ -188,10 +188,12 @@ async fn open_connections_survive_wider_access_and_end_with_their_clients_own_ac
     edit(&mesh, &folder, "mesh.yaml", &config(false)).await;
     outlast(&mesh, buyer.iter_mut().chain(&mut other)).await;
 
-    let narrowed = edit(&mesh, &folder, "policy.yaml", &alone).await;
+    // The one loses everything, the other one a port.
+    let narrowed = edit(&mesh, &folder, "policy.yaml", &policy(&["buyer"], &[14002])).await;
     is_refused(&mesh, "shop/other").await;
+    let lost = buyer.split_off(3);
     outlast(&mesh, &mut buyer).await;
-    are_cut(&mesh, narrowed, &other).await;
+    are_cut(&mesh, narrowed, other.iter().chain(&lost)).await;
 
     let narrowed = edit(&mesh, &folder, "policy.yaml", &policy(&[], &PORTS)).await;
     is_refused(&mesh, "shop/buyer").await;

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use super::reach::Reach;
+use super::reach::{Allowed, Reach};
 use crate::diagnostic::{Diagnostic, Origin, Severity};
-use crate::identity::{Principal, ServiceIdentity};
+use crate::identity::Principal;
 use crate::ir::{
     MatchedRoute, OutboundRoute, OutboundService, RefusedService, Requests, ServicePortName, Upstream,
     UpstreamEndpoints,
@@ -22,32 +22,12 @@ use crate::snapshot::{LinkedPort, LinkedService, LinkedSplit, MeshSnapshot, Spli
 pub struct OutboundKey {
     /// The service.
     pub service: ServiceName,
-    /// Which identities behind it may be reached.
+    /// What of it may be used.
     pub allowed: Allowed,
     /// Whether the client is in the service's namespace, where its short name resolves.
     pub same_namespace: bool,
-    /// The backends of its splits that may be reached.
-    pub backends: BTreeSet<ServiceName>,
-}
-
-/// Which identities behind a service may be reached.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Allowed {
-    /// All of them.
-    All,
-    /// These; may be none, when only backends of its splits may be reached.
-    These(BTreeSet<ServiceIdentity>),
-}
-
-impl Allowed {
-    /// Whether an identity is among them.
-    #[must_use]
-    pub fn contains(&self, identity: &ServiceIdentity) -> bool {
-        match self {
-            Self::All => true,
-            Self::These(allowed) => allowed.contains(identity),
-        }
-    }
+    /// The backends of its splits that may be reached, port by port.
+    pub backends: BTreeSet<ServicePortName>,
 }
 
 /// What a client does to reach one service: an entry for each port.
@@ -73,13 +53,10 @@ pub fn outbound_key(
     client_namespace: &NamespaceName,
 ) -> Option<OutboundKey> {
     let linked = snapshot.service(service)?;
-    let allowed = match reach {
-        Reach::Everyone => Allowed::All,
-        Reach::These(_) => Allowed::These(reach.within(linked)),
-    };
+    let allowed = reach.within(linked);
     let splits = snapshot.splits_of(service).iter();
-    let backends: BTreeSet<ServiceName> =
-        splits.flat_map(|split| reachable_backends(snapshot, split, reach)).cloned().collect();
+    let backends: BTreeSet<ServicePortName> =
+        splits.flat_map(|split| reachable_backends(snapshot, split, reach)).collect();
     if matches!(&allowed, Allowed::These(none) if none.is_empty()) && backends.is_empty() {
         return None;
     }
@@ -87,12 +64,18 @@ pub fn outbound_key(
     Some(OutboundKey { service: service.clone(), allowed, same_namespace, backends })
 }
 
-fn reachable_backends<'a>(
+fn reachable_backends(
     snapshot: &MeshSnapshot,
-    split: &'a LinkedSplit,
+    split: &LinkedSplit,
     reach: &Reach,
-) -> impl Iterator<Item = &'a ServiceName> {
-    split.backends.keys().filter(|name| snapshot.service(name).is_some_and(|backend| reach.meets(backend)))
+) -> impl Iterator<Item = ServicePortName> {
+    let backends = split.backends.keys().filter_map(|name| snapshot.service(name));
+    backends.flat_map(|backend| {
+        let allowed = reach.within(backend);
+        let open = move |port: &LinkedPort| !allowed.servers(backend, port).is_empty();
+        let ports = backend.ports.iter().filter(move |(_, port)| open(port));
+        ports.map(|(number, _)| ServicePortName::new(backend.name.clone(), *number))
+    })
 }
 
 /// Decides what clients of a key do to reach its service.
@@ -110,7 +93,10 @@ pub fn outbound(snapshot: &MeshSnapshot, key: &OutboundKey) -> ServiceOutbound {
             all.upstreams.push(upstream);
             all.endpoints.push(endpoints);
         }
-        if service.addresses.is_empty() {
+        // Of a port that the client may not use at all there is nothing to dial.
+        let is_open =
+            has_upstream || key.allowed == Allowed::All || leads_to(splits, key, *number, port.protocol);
+        if service.addresses.is_empty() || !is_open {
             continue;
         }
         let mut matched = Vec::new();
@@ -149,6 +135,13 @@ fn applies(split: &LinkedSplit, protocol: Protocol) -> bool {
     }
 }
 
+/// Whether splits lead one port of their root to a backend that may be reached.
+fn leads_to(splits: &[LinkedSplit], key: &OutboundKey, port: NonZeroU16, protocol: Protocol) -> bool {
+    let splits = splits.iter().filter(|split| applies(split, protocol));
+    let mut backends = splits.flat_map(|split| split.backends.keys());
+    backends.any(|name| key.backends.contains(&ServicePortName::new(name.clone(), port)))
+}
+
 /// Decides what is refused of a service that a client may not reach.
 #[must_use]
 pub fn refused(service: &LinkedService) -> Vec<RefusedService> {
@@ -173,16 +166,16 @@ fn upstream(
     allowed: &Allowed,
 ) -> Option<(Upstream, UpstreamEndpoints)> {
     let trust_domain = &snapshot.options().trust_domain;
-    let server_identities: BTreeSet<Principal> = service
-        .identities
-        .iter()
-        .filter(|identity| allowed.contains(identity))
-        .map(|identity| identity.principal(trust_domain))
-        .collect();
-    if server_identities.is_empty() {
+    let servers = allowed.servers(service, port);
+    if servers.is_empty() {
         return None;
     }
-    let endpoints = port.endpoints.iter().filter(|(_, endpoint)| allowed.contains(&endpoint.identity));
+    let server_identities: BTreeSet<Principal> =
+        servers.iter().map(|identity| identity.principal(trust_domain)).collect();
+    let endpoints = port
+        .endpoints
+        .iter()
+        .filter(|((_, target), endpoint)| allowed.opens(&endpoint.identity, port.protocol, *target));
     let endpoints = UpstreamEndpoints {
         name: name.clone(),
         addresses: endpoints.map(|(address, _)| *address).collect(),
@@ -214,8 +207,9 @@ fn split_route(
         if !serves {
             continue;
         }
-        if key.backends.contains(name) {
-            backends.insert(ServicePortName::new(name.clone(), port), *weight);
+        let backend = ServicePortName::new(name.clone(), port);
+        if key.backends.contains(&backend) {
+            backends.insert(backend, *weight);
         } else if let Origin::Object(object, _) = &split.origin {
             let message = format!(
                 "a client of {} may not reach the backend {name}, which gets none of that client's traffic; \

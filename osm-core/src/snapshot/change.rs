@@ -18,7 +18,7 @@ pub struct ChangeSet {
     pub services: BTreeSet<ServiceName>,
     /// Identities whose clients, or what these may do, changed.
     pub access_to: BTreeSet<ServiceIdentity>,
-    /// Identities that may reach other identities than before.
+    /// Identities that may use other ports or reach other identities than before.
     pub reach_of: BTreeSet<ServiceIdentity>,
     /// Proxies whose workload, or its services' ports, changed.
     pub proxies: BTreeSet<ProxyUuid>,

@@ -37,6 +37,9 @@ pub struct LinkedPort {
     pub protocol: Protocol,
     /// The endpoints that take requests, by address.
     pub endpoints: BTreeMap<SocketAddress, LinkedEndpoint>,
+    /// The identities of the workloads behind it, ready or not, and the ports
+    /// that they serve it on.
+    pub targets: BTreeSet<(ServiceIdentity, NonZeroU16)>,
 }
 
 /// An endpoint of a service port.
@@ -89,11 +92,26 @@ pub(super) fn link(facts: &Facts, service: &Service) -> (LinkedService, Vec<Diag
         for slice in &slices {
             add_slice(facts, slice, *port, written, &mut linked, &mut endpoints, &mut findings);
         }
-        linked.ports.insert(*port, LinkedPort { protocol: *protocol, endpoints });
+        linked.ports.insert(*port, LinkedPort { protocol: *protocol, endpoints, targets: BTreeSet::new() });
     }
+    note_targets(facts, &mut linked);
     let location = service.meta.location.clone();
     let found = findings.found.into_iter().map(|finding| finding.located(location.clone())).collect();
     (linked, found)
+}
+
+/// Notes who serves each port where, once all members are known.
+fn note_targets(facts: &Facts, linked: &mut LinkedService) {
+    for (member, targets) in &linked.members {
+        let Some(identity) = facts.workloads.get(member).map(|workload| workload.identity()) else {
+            continue;
+        };
+        for (port, target) in targets {
+            if let Some(port) = linked.ports.get_mut(port) {
+                port.targets.insert((identity.clone(), *target));
+            }
+        }
+    }
 }
 
 struct Findings {

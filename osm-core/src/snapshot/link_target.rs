@@ -30,7 +30,7 @@ pub struct LinkedTarget {
 }
 
 /// The ports of a workload that may be connected to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PortGrant {
     /// All of them.
     Any,
@@ -243,7 +243,8 @@ impl Linking<'_> {
     }
 }
 
-fn add_ports(granted: &mut Option<PortGrant>, ports: Option<&BTreeSet<u16>>) {
+/// Adds ports to a grant; `None` is all of them.
+pub(super) fn add_ports(granted: &mut Option<PortGrant>, ports: Option<&BTreeSet<u16>>) {
     match (&mut *granted, ports) {
         (_, None) => *granted = Some(PortGrant::Any),
         (Some(PortGrant::Any), _) => {}

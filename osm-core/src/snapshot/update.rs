@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::change::ChangeSet;
+use super::grant::Grant;
 use super::link_service::LinkedService;
 use super::link_target::LinkedTarget;
 use super::{MeshSnapshot, SharedMap};
@@ -129,17 +130,26 @@ pub(super) fn replace_target(
     }
 }
 
-/// Notes whether any target still lets `source` reach `destination`.
+/// Notes what targets let `source` use of `destination` now.
 pub(super) fn update_reach(
     next: &mut MeshSnapshot,
     change: &mut ChangeSet,
     source: &ServiceIdentity,
     destination: &ServiceIdentity,
 ) {
-    let reaches = next.targets_to(destination).iter().any(|target| target.sources.contains(source));
-    if reaches == next.reaches(source, destination) {
+    let grant = Grant::of(next.targets_to(destination), source);
+    if grant.as_ref() == next.grant(source, destination) {
         return;
     }
-    update_set(&mut next.reach_of, source.clone(), destination, reaches);
+    let mut reached = next.reach_of.get(source).map(|reached| BTreeMap::clone(reached)).unwrap_or_default();
+    match grant {
+        Some(grant) => drop(reached.insert(destination.clone(), grant)),
+        None => drop(reached.remove(destination)),
+    }
+    if reached.is_empty() {
+        next.reach_of.remove_mut(source);
+    } else {
+        next.reach_of.insert_mut(source.clone(), Arc::new(reached));
+    }
     change.reach_of.insert(source.clone());
 }

@@ -50,7 +50,8 @@ fn http_rules_open_http_ports_and_tcp_rules_open_the_ports_that_they_list() {
         let snapshot = mesh(both.iter().cloned().chain([target("t", "buyer", "server", &rules).into()]));
         let server = ir(&snapshot, "server");
         assert_eq!([8080, 9001, 9002].map(|port| access(&server, "web", port)), want, "{rules:?}");
-        assert_eq!(dialled(&ir(&snapshot, "buyer")).len(), 3, "the server decides about single ports");
+        let open = want.iter().filter(|access| *access != "nobody").count();
+        assert_eq!(dialled(&ir(&snapshot, "buyer")).len(), open, "a closed port is not dialled: {rules:?}");
     }
 }
 

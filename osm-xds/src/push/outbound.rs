@@ -7,7 +7,7 @@ use std::sync::Arc;
 use osm_core::identity::ServiceIdentity;
 use osm_core::name::{NamespaceName, ServiceName};
 use osm_core::policy::{self, OutboundKey, Reach};
-use osm_core::snapshot::MeshSnapshot;
+use osm_core::snapshot::{Grant, MeshSnapshot};
 
 use super::class::ClassId;
 use super::differences::Differences;
@@ -27,7 +27,7 @@ pub(super) struct Viewpoint {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum ReachKey {
     Everyone,
-    These(Arc<BTreeSet<ServiceIdentity>>),
+    These(Arc<BTreeMap<ServiceIdentity, Grant>>),
 }
 
 /// A number for a viewpoint, since comparing reaches is dear.
@@ -113,7 +113,7 @@ impl Outbound {
         self.ids.remove(&state.viewpoint);
         self.everyone.remove(&id);
         if let ReachKey::These(reached) = &state.viewpoint.reach {
-            for identity in reached.iter() {
+            for identity in reached.keys() {
                 forget(&mut self.reaching, identity, id);
             }
         }
@@ -189,10 +189,10 @@ impl Outbound {
                 Reach::Everyone
             }
             ReachKey::These(reached) => {
-                for identity in reached.iter() {
+                for identity in reached.keys() {
                     self.reaching.entry(identity.clone()).or_default().insert(id);
                 }
-                Reach::These(BTreeSet::clone(reached))
+                Reach::These(BTreeMap::clone(reached))
             }
         };
         let mut services = policy::reachable_services(snapshot, &reach);

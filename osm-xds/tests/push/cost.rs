@@ -235,6 +235,25 @@ fn a_policy_of_a_tcp_service_is_one_secret_for_its_servers() {
     assert!(bytes <= 5_000, "{bytes} bytes for 11 clients");
 }
 
+/// Takes a port from all whom targets of [`over_tcp`] let connect to it.
+fn without_its_port(_: &Fleet) -> MeshObject {
+    let mut route = TcpRoute::new("fleet/all".parse().expect("a valid name"));
+    route.ports = Some(BTreeSet::from([9999]));
+    route.into()
+}
+
+#[test]
+fn a_port_that_is_taken_from_clients_costs_the_same_whatever_the_size_of_the_mesh() {
+    let listener = ResourceKey::new(ResourceKind::Listener, ResourceName::new("outbound_fleet/s3_80_tcp"));
+    for (cost, clients) in costs(false, over_tcp, without_its_port).iter().zip([4, 4, 100]) {
+        let (servers, lost): (Vec<_>, Vec<_>) =
+            cost.changed.iter().partition(|(name, _)| name.starts_with("server"));
+        assert_eq!((servers.len(), lost.len(), cost.proxies), (2, clients, clients + 2), "{cost:?}");
+        assert!(lost.iter().all(|(_, keys)| keys.contains(&listener)), "{cost:?}");
+        assert!(cost.work.generated <= 10, "{cost:?}");
+    }
+}
+
 #[test]
 fn a_change_of_a_service_reaches_only_the_proxies_that_see_it() {
     let mut mesh = Mesh::new(fleet(100, 1000, false), Vec::new());
