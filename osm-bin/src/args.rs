@@ -6,16 +6,19 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::{Result, ensure};
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use osm_certs::subject::ServerName;
 use osm_core::identity::TrustDomain;
 use osm_core::name::{NamespaceName, ObjectName, QualifiedName};
 use osm_core::snapshot::MeshOptions;
 use osm_core::source::{ConfigSource, merge};
+use osm_k8s::injector::{SidecarDefaults, SidecarKind};
 use osm_k8s::{ApiClient, FileSource, Freshness};
+use osm_xds::bootstrap::ControlPlane;
 
-use crate::cluster;
-use crate::controller::{Authority, ControllerOptions, server_names};
+use crate::cluster::webhooks::WebhookOptions;
+use crate::cluster::{self, ClusterOptions};
+use crate::controller::{Authority, ControllerOptions, server_name, server_names};
 use crate::telemetry::LogOptions;
 
 /// The control plane of a service mesh: tells Envoy proxies, over xDS, who may talk to whom
@@ -56,6 +59,30 @@ pub struct ControllerArgs {
     /// The folder of the mesh's root certificate and key, made at the first start
     #[arg(long, value_name = "FOLDER", default_value = "/var/lib/osm/ca", env = "OSM_CA_FOLDER")]
     pub ca_folder: PathBuf,
+    /// Where the API server asks about pods, which get their proxies so, and about policies (port 0: any free one).
+    /// Without, no pod gets a proxy
+    #[arg(long, value_name = "ADDRESS", requires = "init_image")]
+    pub webhook_listen: Option<SocketAddr>,
+    /// The image of the proxies
+    #[arg(
+        long,
+        value_name = "IMAGE",
+        default_value = "docker.io/envoyproxy/envoy:v1.40.0",
+        env = "OSM_DEFAULT_ENVOY_IMAGE"
+    )]
+    pub sidecar_image: String,
+    /// The image that redirects the connections of pods: with `sh`, `iptables-restore` and `ip6tables-restore`
+    #[arg(long, value_name = "IMAGE", env = "OSM_DEFAULT_INIT_CONTAINER_IMAGE")]
+    pub init_image: Option<String>,
+    /// When these images are pulled
+    #[arg(long, value_name = "POLICY", default_value = "IfNotPresent")]
+    pub osm_container_pull_policy: String,
+    /// How proxies stand in their pods: `native` as sidecars of Kubernetes, `classic` as containers like others
+    #[arg(long, value_name = "KIND", default_value = "auto")]
+    pub sidecar_kind: SidecarKindArg,
+    /// Where proxies find this control plane; without, at its Service
+    #[arg(long, value_name = "HOST:PORT")]
+    pub xds_address: Option<HostAndPort>,
     /// A further name by which proxies know this control plane; may be repeated
     #[arg(long = "server-name", value_name = "NAME")]
     pub server_names: Vec<ServerName>,
@@ -90,7 +117,38 @@ impl ControllerArgs {
             server_names: names,
             server,
             freshness: None,
+            cluster: None,
         }
+    }
+
+    /// What the control plane does in the cluster of this API server.
+    #[must_use]
+    pub fn cluster_options(&self, server: ApiClient) -> ClusterOptions {
+        let mesh_config = self.options().mesh.mesh_config;
+        let webhooks = self.webhook_listen.map(|listen| WebhookOptions {
+            listen,
+            sidecars: SidecarDefaults {
+                mesh_name: self.mesh_name.clone(),
+                osm_namespace: self.osm_namespace.to_string(),
+                sidecar_image: self.sidecar_image.clone(),
+                init_image: self.init_image.clone().unwrap_or_default(),
+                pull_policy: self.osm_container_pull_policy.clone(),
+                kind: self.sidecar_kind.kind(),
+            },
+            control_plane: self.control_plane(),
+            mesh_config,
+        });
+        ClusterOptions { server, webhooks }
+    }
+
+    /// Where proxies of pods find this control plane, and by which name they know it.
+    fn control_plane(&self) -> ControlPlane {
+        let server_name = server_name(&self.options().mesh);
+        let (host, port) = match &self.xds_address {
+            Some(HostAndPort { host, port }) => (host.clone(), *port),
+            None => (server_name.clone(), self.xds_listen.port()),
+        };
+        ControlPlane { host, port, server_name }
     }
 
     /// All sources as one.
@@ -127,6 +185,51 @@ pub struct OpenSources {
     pub server: Option<ApiClient>,
     /// How old what the API server said may be.
     pub freshness: Option<Freshness>,
+}
+
+/// How proxies stand in their pods, as it is written on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SidecarKindArg {
+    /// Natively where the cluster knows that.
+    Auto,
+    /// As sidecars of Kubernetes.
+    Native,
+    /// As containers like others.
+    Classic,
+}
+
+impl SidecarKindArg {
+    fn kind(self) -> Option<SidecarKind> {
+        match self {
+            Self::Auto => None,
+            Self::Native => Some(SidecarKind::Native),
+            Self::Classic => Some(SidecarKind::Classic),
+        }
+    }
+}
+
+/// A host name or address, and a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostAndPort {
+    /// The host, without brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+impl FromStr for HostAndPort {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let refuse =
+            || format!("{text:?} is not a host and a port such as `osm-controller.osm-system.svc:15128`");
+        if let Ok(address) = text.parse::<SocketAddr>() {
+            return Ok(Self { host: address.ip().to_string(), port: address.port() });
+        }
+        let (host, port) = text.rsplit_once(':').ok_or_else(refuse)?;
+        let host = host.parse::<ServerName>().map_err(|_| refuse())?.to_string();
+        Ok(Self { host, port: port.parse().map_err(|_| refuse())? })
+    }
 }
 
 /// A source of objects, as it is written on the command line.

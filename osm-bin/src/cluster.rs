@@ -2,3 +2,20 @@
 //! for each thing.
 
 pub mod source;
+mod tokens;
+mod trust;
+pub mod webhooks;
+
+use osm_k8s::ApiClient;
+
+pub(crate) use tokens::authenticator;
+use webhooks::WebhookOptions;
+
+/// What a control plane does in a cluster.
+#[derive(Debug, Clone)]
+pub struct ClusterOptions {
+    /// Its API server.
+    pub server: ApiClient,
+    /// How it answers that one; `None` is not at all.
+    pub webhooks: Option<WebhookOptions>,
+}

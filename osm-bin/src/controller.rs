@@ -6,7 +6,7 @@
 
 mod changes;
 mod settings;
-mod tasks;
+pub(crate) mod tasks;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -24,7 +24,9 @@ use osm_core::source::ConfigSource;
 use osm_k8s::Freshness;
 use osm_xds::metrics::Metrics;
 use osm_xds::push::Publisher;
-use osm_xds::server::{CertificateAuthenticator, Registry, Server, ServerOptions, TlsHandle};
+use osm_xds::server::{
+    CertificateAuthenticator, ProxyAuthenticator, Registry, Server, ServerOptions, TlsHandle,
+};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -33,6 +35,7 @@ pub use tasks::TaskFailed;
 
 use crate::admin;
 use crate::cluster::source::StalenessCollector;
+use crate::cluster::{self, ClusterOptions, webhooks};
 use crate::readiness::Readiness;
 use changes::Changes;
 use tasks::Tasks;
@@ -63,6 +66,8 @@ pub struct ControllerOptions {
     pub server: ServerOptions,
     /// How old the facts may be, if the source can tell.
     pub freshness: Option<Freshness>,
+    /// What it does in a cluster besides; `None` elsewhere.
+    pub cluster: Option<ClusterOptions>,
 }
 
 impl ControllerOptions {
@@ -80,6 +85,7 @@ impl ControllerOptions {
             authority: Authority::Ephemeral,
             server: ServerOptions::default(),
             freshness: None,
+            cluster: None,
         }
     }
 }
@@ -110,6 +116,7 @@ pub struct Controller {
     changes: Changes,
     xds_address: SocketAddr,
     admin_address: Option<SocketAddr>,
+    webhook_address: Option<SocketAddr>,
     tasks: Tasks,
     /// Tells the servers to drain.
     drain: CancellationToken,
@@ -122,8 +129,16 @@ impl Controller {
     /// # Errors
     /// When the root key can't be used, or an address can't be listened on.
     pub async fn start(options: ControllerOptions, source: Box<dyn ConfigSource>) -> Result<Self> {
-        let ControllerOptions { mesh, xds_listen, admin_listen, authority, server_names, server, freshness } =
-            options;
+        let ControllerOptions {
+            mesh,
+            xds_listen,
+            admin_listen,
+            authority,
+            server_names,
+            server,
+            freshness,
+            cluster,
+        } = options;
         let trust_domain = mesh.trust_domain.clone();
         let mut tasks = Tasks::new();
         let readiness = Readiness::default();
@@ -143,11 +158,12 @@ impl Controller {
         tasks.spawn_ending("catalog", driver.run(source));
         let shared: Arc<dyn MeshCatalog> = Arc::new(catalog.clone());
         let provider: Arc<dyn CertificateProvider> = Arc::new(certificates.clone());
-        let (publisher, driver) = Publisher::new(shared, Arc::clone(&provider));
+        let (publisher, driver) = Publisher::new(Arc::clone(&shared), Arc::clone(&provider));
         tasks.spawn("publisher", driver.auditing(AUDIT_INTERVAL).run());
 
         let handle = TlsHandle::new();
-        let certified = handle.clone().keep_current(provider, Subject::control_plane(server_names));
+        let names = Subject::control_plane(server_names);
+        let certified = handle.clone().keep_current(Arc::clone(&provider), names.clone());
         tasks.spawn_failing("server certificate", async move {
             certified.await.context("the server's certificate")
         });
@@ -158,7 +174,10 @@ impl Controller {
         });
         let counters = Metrics::new();
         counters.register(&mut metrics);
-        let authenticator = Arc::new(CertificateAuthenticator::new(trust_domain));
+        let authenticator: Arc<dyn ProxyAuthenticator> = match &cluster {
+            Some(cluster) => cluster::authenticator(trust_domain, cluster.server.clone(), shared),
+            None => Arc::new(CertificateAuthenticator::new(trust_domain)),
+        };
         let server = Server::new(server, Arc::new(publisher.clone()), authenticator, handle, counters);
         let (registry, proxy_limit) = (server.registry(), server.proxy_limit());
         let listener = listen(xds_listen, "proxies").await?;
@@ -176,6 +195,14 @@ impl Controller {
             "change reports",
             changes.clone().follow(catalog.watch(), publisher.publications(), registry.clone()),
         );
+
+        let webhook_address = match cluster.and_then(|cluster| Some((cluster.server, cluster.webhooks?))) {
+            None => None,
+            Some((server, webhooks)) => {
+                let into = (&mut tasks, &readiness, &mut metrics);
+                Some(webhooks::start(webhooks, &server, provider, names, into).await?)
+            }
+        };
 
         let admin_address = match admin_listen {
             None => None,
@@ -200,6 +227,7 @@ impl Controller {
             changes,
             xds_address,
             admin_address,
+            webhook_address,
             tasks,
             drain,
         })
@@ -253,6 +281,12 @@ impl Controller {
         self.admin_address
     }
 
+    /// Where the API server asks about pods and policies.
+    #[must_use]
+    pub fn webhook_address(&self) -> Option<SocketAddr> {
+        self.webhook_address
+    }
+
     /// Waits until a part fails that should run for ever. Cancel safe.
     pub async fn failed(&mut self) -> TaskFailed {
         self.tasks.failed().await
@@ -283,7 +317,7 @@ fn open_authority(authority: &Authority) -> Result<InProcessCa> {
     }
 }
 
-async fn listen(address: SocketAddr, whom: &str) -> Result<TcpListener> {
+pub(crate) async fn listen(address: SocketAddr, whom: &str) -> Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| {
         format!("listening for {whom} on {address}: is another control plane running, or the port taken?")
     })

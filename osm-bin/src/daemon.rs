@@ -46,7 +46,8 @@ async fn run(args: &ControllerArgs) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("waiting for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("waiting for SIGINT")?;
     let opened = args.open_sources().await?;
-    let options = ControllerOptions { freshness: opened.freshness, ..args.options() };
+    let cluster = opened.server.map(|server| args.cluster_options(server));
+    let options = ControllerOptions { freshness: opened.freshness, cluster, ..args.options() };
     let mut controller = Controller::start(options, opened.source).await?;
     let announced = announce(
         controller.readiness().clone(),

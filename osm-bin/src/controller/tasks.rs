@@ -25,7 +25,7 @@ pub struct TaskFailed {
 
 /// The tasks of one control plane. Dropping it ends them.
 #[derive(Debug)]
-pub(super) struct Tasks {
+pub(crate) struct Tasks {
     handles: BTreeMap<&'static str, JoinHandle<()>>,
     stopping: CancellationToken,
     failures: mpsc::UnboundedReceiver<TaskFailed>,
@@ -33,13 +33,13 @@ pub(super) struct Tasks {
 }
 
 impl Tasks {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (fail, failures) = mpsc::unbounded_channel();
         Self { handles: BTreeMap::new(), stopping: CancellationToken::new(), failures, fail }
     }
 
     /// Starts a task that should run for ever.
-    pub(super) fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         self.spawn_failing(name, async move {
             task.await;
             Ok(())
@@ -47,7 +47,7 @@ impl Tasks {
     }
 
     /// Starts a task that should run for ever, and may say why it does not.
-    pub(super) fn spawn_failing(
+    pub(crate) fn spawn_failing(
         &mut self,
         name: &'static str,
         task: impl Future<Output = Result<()>> + Send + 'static,
@@ -62,7 +62,7 @@ impl Tasks {
 
     /// Starts a task that may end by itself: what it did stays in force. Only
     /// when it panics is it missed.
-    pub(super) fn spawn_ending(
+    pub(crate) fn spawn_ending(
         &mut self,
         name: &'static str,
         task: impl Future<Output = ()> + Send + 'static,
@@ -90,12 +90,12 @@ impl Tasks {
     }
 
     /// Cancelled when everything is to end.
-    pub(super) fn stopping(&self) -> CancellationToken {
+    pub(crate) fn stopping(&self) -> CancellationToken {
         self.stopping.clone()
     }
 
     /// Waits until a task ends that should not. Cancel safe.
-    pub(super) async fn failed(&mut self) -> TaskFailed {
+    pub(crate) async fn failed(&mut self) -> TaskFailed {
         match self.failures.recv().await {
             Some(failed) => failed,
             // A sender is kept in `self`.
@@ -104,7 +104,7 @@ impl Tasks {
     }
 
     /// Waits for one task to end by itself, for a bounded time.
-    pub(super) async fn finished(&mut self, name: &str, bound: Duration) {
+    pub(crate) async fn finished(&mut self, name: &str, bound: Duration) {
         let Some(mut handle) = self.handles.remove(name) else { return };
         if tokio::time::timeout(bound, &mut handle).await.is_err() {
             tracing::warn!(task = name, "task does not end in time");
@@ -113,7 +113,7 @@ impl Tasks {
     }
 
     /// Ends all tasks and waits for them.
-    pub(super) async fn stop(&mut self) {
+    pub(crate) async fn stop(&mut self) {
         self.stopping.cancel();
         for (_, handle) in std::mem::take(&mut self.handles) {
             handle.abort();

@@ -139,6 +139,7 @@ fn controller_options(settings: &Settings, state: &StateFolder) -> ControllerOpt
         authority: Authority::Folder(state.authority()),
         server: ServerOptions::default(),
         freshness: None,
+        cluster: None,
     }
 }
 

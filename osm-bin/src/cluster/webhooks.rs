@@ -1,0 +1,109 @@
+//! The webhooks of a control plane, and what keeps the cluster in step with them.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use osm_certs::provider::{CertificateProvider, TrustWatch};
+use osm_certs::subject::Subject;
+use osm_core::interception::ADMIN_PORT;
+use osm_core::name::QualifiedName;
+use osm_k8s::ApiClient;
+use osm_k8s::injector::{
+    IDENTITY_FOLDER, Injector, Launch, Launcher, Needs, SettingsDriver, SettingsWatch, SidecarDefaults,
+};
+use osm_k8s::metrics::Metrics;
+use osm_k8s::namespaces::MonitoredNamespaces;
+use osm_k8s::trust_bundle::TrustBundles;
+use osm_k8s::webhook::{self, CaBundles, WebhookNames, Webhooks};
+use osm_xds::bootstrap::{Admin, Bootstrap, ControlPlane, Credentials, Pages, READY_PATH, drain_arguments};
+use prometheus_client::registry::Registry;
+
+use super::trust;
+use crate::controller::listen;
+use crate::controller::tasks::Tasks;
+use crate::readiness::{Pending, Readiness};
+
+/// How the API server is answered.
+#[derive(Debug, Clone)]
+pub struct WebhookOptions {
+    /// Where it asks.
+    pub listen: SocketAddr,
+    /// What proxies are, where the MeshConfig says nothing.
+    pub sidecars: SidecarDefaults,
+    /// Where proxies find their control plane.
+    pub control_plane: ControlPlane,
+    /// The MeshConfig that counts.
+    pub mesh_config: QualifiedName,
+}
+
+/// Starts answering, and returns where. Ready once the MeshConfig was looked for and there is a certificate.
+pub(crate) async fn start(
+    options: WebhookOptions,
+    server: &ApiClient,
+    provider: Arc<dyn CertificateProvider>,
+    names: Subject,
+    (tasks, readiness, registry): (&mut Tasks, &Readiness, &mut Registry),
+) -> Result<SocketAddr> {
+    let WebhookOptions { listen: address, sidecars, control_plane, mesh_config } = options;
+    let mesh_name = sidecars.mesh_name.clone();
+    let (namespaces, driver) = MonitoredNamespaces::new(server.clone(), &mesh_name);
+    tasks.spawn("namespaces", driver.run());
+    let (settings, driver) = SettingsDriver::new(server.clone(), mesh_config, sidecars);
+    tasks.spawn("injection settings", driver.run());
+    keep_trust(server, &mesh_name, namespaces.clone(), provider.trust(), tasks);
+
+    let metrics = Metrics::default();
+    metrics.register(registry);
+    let certificate = provider.watch(&names);
+    let injector = Injector::new(launcher(control_plane));
+    let pages = Webhooks { injector, settings: settings.clone(), namespaces, metrics }.router();
+    let listener = listen(address, "the API server").await?;
+    let address = listener.local_addr().context("the address of the webhooks")?;
+    let stopping = tasks.stopping().cancelled_owned();
+    let served = webhook::serve(listener, pages, certificate, stopping);
+    tasks.spawn_failing("webhooks", async move { served.await.context("serving webhooks") });
+    tasks.spawn_ending("webhook readiness", ready(settings, readiness.expect("webhooks")));
+    Ok(address)
+}
+
+/// Keeps the authorities in the namespaces of the mesh and in the webhook configurations.
+fn keep_trust(
+    server: &ApiClient,
+    mesh_name: &str,
+    namespaces: MonitoredNamespaces,
+    trust: TrustWatch,
+    tasks: &mut Tasks,
+) {
+    let (files, authorities, followed) = trust::follow(trust);
+    tasks.spawn("trust of the cluster", followed);
+    tasks.spawn("trust bundles", TrustBundles::new(server.clone(), mesh_name, namespaces, files).run());
+    let names = WebhookNames::of_mesh(mesh_name);
+    tasks.spawn("webhook configurations", CaBundles::new(server.clone(), names, authorities).run());
+}
+
+async fn ready(mut settings: SettingsWatch, pending: Pending) {
+    if settings.wait_for(Option::is_some).await.is_ok() {
+        pending.ready();
+    }
+}
+
+/// What the proxy of a pod is started with.
+fn launcher(control_plane: ControlPlane) -> Launcher {
+    Arc::new(move |needs: &Needs| {
+        let Needs { probes, metrics } = needs;
+        let bootstrap = Bootstrap {
+            node: None,
+            control_plane: control_plane.clone(),
+            credentials: Credentials::Token { folder: PathBuf::from(IDENTITY_FOLDER) },
+            admin: Admin::Address(IpAddr::V4(Ipv4Addr::LOCALHOST), ADMIN_PORT),
+            pages: Pages { readiness: true, metrics: *metrics, probes: probes.clone() },
+        };
+        Launch {
+            config: bootstrap.to_json().to_string(),
+            arguments: drain_arguments().to_vec(),
+            ready_path: READY_PATH,
+        }
+    })
+}
