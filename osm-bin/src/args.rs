@@ -59,6 +59,10 @@ pub struct ControllerArgs {
     /// The folder of the mesh's root certificate and key, made at the first start
     #[arg(long, value_name = "FOLDER", default_value = "/var/lib/osm/ca", env = "OSM_CA_FOLDER")]
     pub ca_folder: PathBuf,
+    /// The Secret of the mesh's root certificate and key instead, in the namespace of the control plane, made at the
+    /// first start; needs `--source kubernetes`
+    #[arg(long, value_name = "NAME", conflicts_with = "ca_folder", env = "OSM_CA_SECRET")]
+    pub ca_secret: Option<ObjectName>,
     /// Where the API server asks about pods, which get their proxies so, and about policies (port 0: any free one).
     /// Without, no pod gets a proxy
     #[arg(long, value_name = "ADDRESS", requires = "init_image")]

@@ -1,6 +1,7 @@
 //! What a control plane does besides when it runs in a Kubernetes cluster: one file
 //! for each thing.
 
+pub mod authority;
 pub mod source;
 mod tokens;
 mod trust;

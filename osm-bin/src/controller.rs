@@ -41,12 +41,14 @@ use changes::Changes;
 use tasks::Tasks;
 
 /// Where the root key of the mesh is kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Authority {
     /// In this folder; made there if there is none.
     Folder(PathBuf),
     /// In memory: every start makes a new one.
     Ephemeral,
+    /// Wherever this one came from.
+    Given(Arc<InProcessCa>),
 }
 
 /// What a control plane is started with.
@@ -149,7 +151,7 @@ impl Controller {
             metrics.register_collector(Box::new(StalenessCollector(freshness)));
         }
 
-        let authority = Arc::new(open_authority(&authority)?);
+        let authority = open_authority(&authority)?;
         let (certificates, manager) = CertificateManager::new(authority, ManagerOptions::default());
         certificates.metrics().register(&mut metrics);
         tasks.spawn("certificate manager", manager.run());
@@ -308,13 +310,15 @@ const AUDIT_INTERVAL: Duration = Duration::from_secs(60);
 /// The server cuts connections off by itself after a shorter time.
 const DRAIN_BOUND: Duration = Duration::from_secs(20);
 
-fn open_authority(authority: &Authority) -> Result<InProcessCa> {
-    match authority {
+fn open_authority(authority: &Authority) -> Result<Arc<InProcessCa>> {
+    let made = match authority {
         Authority::Folder(folder) => {
-            InProcessCa::create_or_load(folder).context("the mesh's certificate authority")
+            InProcessCa::create_or_load(folder).context("the mesh's certificate authority")?
         }
-        Authority::Ephemeral => InProcessCa::ephemeral().context("making a root key"),
-    }
+        Authority::Ephemeral => InProcessCa::ephemeral().context("making a root key")?,
+        Authority::Given(authority) => return Ok(Arc::clone(authority)),
+    };
+    Ok(Arc::new(made))
 }
 
 pub(crate) async fn listen(address: SocketAddr, whom: &str) -> Result<TcpListener> {

@@ -13,7 +13,8 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::ControllerArgs;
-use crate::controller::{Controller, ControllerOptions};
+use crate::cluster;
+use crate::controller::{Authority, Controller, ControllerOptions};
 use crate::findings::Findings;
 use crate::readiness::Readiness;
 use crate::{limits, telemetry};
@@ -46,8 +47,13 @@ async fn run(args: &ControllerArgs) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("waiting for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("waiting for SIGINT")?;
     let opened = args.open_sources().await?;
-    let cluster = opened.server.map(|server| args.cluster_options(server));
-    let options = ControllerOptions { freshness: opened.freshness, cluster, ..args.options() };
+    let mut options = ControllerOptions { freshness: opened.freshness, ..args.options() };
+    if let Some(name) = &args.ca_secret {
+        let server = opened.server.as_ref().context("--ca-secret needs --source kubernetes")?;
+        let authority = cluster::authority::open(server, &args.osm_namespace, name).await?;
+        options.authority = Authority::Given(authority);
+    }
+    options.cluster = opened.server.map(|server| args.cluster_options(server));
     let mut controller = Controller::start(options, opened.source).await?;
     let announced = announce(
         controller.readiness().clone(),
