@@ -4,6 +4,7 @@ mod bad_edits;
 mod connections;
 mod mesh;
 mod ordinary_user;
+mod refusal;
 mod restart;
 mod traffic;
 mod user;

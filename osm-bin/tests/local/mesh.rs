@@ -215,7 +215,8 @@ impl<'a> Mesh<'a> {
         found
     }
 
-    fn said(&self) -> String {
+    /// What the mesh has logged.
+    pub(crate) fn said(&self) -> String {
         std::fs::read_to_string(self.folder.state().join("osm/mesh.log")).unwrap_or_default()
     }
 }
