@@ -7,6 +7,7 @@
 
 pub mod admin;
 pub mod args;
+pub mod chart;
 pub mod cli;
 pub mod cluster;
 pub mod controller;

@@ -10,6 +10,7 @@
 //! - [`injector`]: which pods get a proxy, and (feature `client`) what is added to them.
 //! - `webhook`, `trust_bundle`, `token_review` (feature `client`): what admits pods and
 //!   policies, what their proxies verify the control plane by, and how they prove themselves to it.
+//! - [`yaml`]: YAML of any kind as values, and back.
 //!
 //! What a program does with files is three lines:
 //!
@@ -47,6 +48,7 @@ pub mod token_review;
 pub mod trust_bundle;
 #[cfg(feature = "client")]
 pub mod webhook;
+pub mod yaml;
 
 #[cfg(feature = "client")]
 pub use client::{ApiClient, NoApiServer};

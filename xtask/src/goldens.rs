@@ -1,4 +1,4 @@
-//! `cargo xtask goldens`: what the scenarios come to, written down again.
+//! `cargo xtask goldens`: what the scenarios and the chart come to, written down again.
 
 use std::path::Path;
 
@@ -6,14 +6,18 @@ use anyhow::Result;
 
 use crate::workspace::{SELECTION, cargo, step, succeed};
 
-/// Runs the scenarios with the order to write their goldens instead of comparing them.
+/// Runs the tests with goldens with the order to write their goldens instead of comparing them.
 ///
 /// # Errors
-/// When a scenario can't be run.
+/// When one of them can't be run.
 pub fn run(root: &Path) -> Result<()> {
     step("writing goldens", || {
         let mut command = cargo(root);
-        command.arg("test").args(SELECTION).args(["--test", "scenarios"]).env("UPDATE_GOLDENS", "1");
+        command
+            .arg("test")
+            .args(SELECTION)
+            .args(["--test", "scenarios", "--test", "chart"])
+            .env("UPDATE_GOLDENS", "1");
         succeed(&mut command)
     })?;
     eprintln!("Read the difference as a change of behaviour before it is committed.");

@@ -10,6 +10,7 @@ pub mod envoy;
 pub mod fuzz;
 pub mod goldens;
 pub mod grpc;
+pub mod helm;
 pub mod packages;
 pub mod suite;
 pub mod tidy;

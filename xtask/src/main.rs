@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
-use xtask::{bench, check, demo, envoy, fuzz, goldens, grpc, suite, tidy, workspace};
+use xtask::{bench, check, demo, envoy, fuzz, goldens, grpc, helm, suite, tidy, workspace};
 
 /// Tasks of this workspace, each what a person or CI would otherwise type by hand.
 #[derive(Debug, Parser)]
@@ -31,6 +31,8 @@ enum Verb {
     Envoy,
     /// Installs gRPC's own library for Python, which the tests of its xDS client use, and prints where it is
     Grpc,
+    /// Builds the helm that the tests of the chart use, and prints where it is
+    Helm,
     /// Measures
     #[command(subcommand)]
     Bench(Bench),
@@ -93,6 +95,10 @@ fn run(verb: Verb) -> anyhow::Result<()> {
         }
         Verb::Grpc => {
             println!("{}", grpc::ensure(&root)?.display());
+            Ok(())
+        }
+        Verb::Helm => {
+            println!("{}", helm::ensure()?.display());
             Ok(())
         }
         Verb::Bench(Bench::Fleet { arguments }) => bench::fleet(&root, &arguments),

@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use crate::tidy::source::Source;
 use crate::tidy::tree::Tree;
 use crate::workspace::{SELECTION, cargo, succeed, tests};
-use crate::{check, envoy, grpc, packages};
+use crate::{check, envoy, grpc, helm, packages};
 
 /// What an ignored test needs, as far as it decides when and how it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +30,7 @@ pub fn run(root: &Path) -> Result<()> {
     packages::ensure(packages::ORDINARY_USER)?;
     let envoy = envoy::ensure()?;
     let grpc = grpc::ensure(root)?;
+    let helm = helm::ensure()?;
     let targets = ignored_targets(&Tree::load(root)?);
     for (target, needs) in by_weight(&targets) {
         if needs == Needs::Root && !packages::is_root()? {
@@ -43,7 +44,7 @@ pub fn run(root: &Path) -> Result<()> {
             if needs == Needs::Root {
                 command.arg("--test-threads=1");
             }
-            succeed(command.env("OSM_ENVOY", &envoy).env("OSM_GRPC", &grpc))
+            succeed(command.env("OSM_ENVOY", &envoy).env("OSM_GRPC", &grpc).env("OSM_HELM", &helm))
         })?;
     }
     Ok(())
