@@ -11,6 +11,7 @@
 //! - `webhook`, `trust_bundle`, `token_review` (feature `client`): what admits pods and
 //!   policies, what their proxies verify the control plane by, and how they prove themselves to it.
 //! - [`yaml`]: YAML of any kind as values, and back.
+//! - `objects`, `forward` (feature `client`): objects of any kind, applied and waited for; ports of pods.
 //!
 //! What a program does with files is three lines:
 //!
@@ -35,12 +36,16 @@ pub mod authority;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod document;
+#[cfg(feature = "client")]
+pub mod forward;
 pub mod injector;
 pub mod manifest;
 #[cfg(feature = "client")]
 pub mod metrics;
 #[cfg(feature = "client")]
 pub mod namespaces;
+#[cfg(feature = "client")]
+pub mod objects;
 pub mod source;
 #[cfg(feature = "client")]
 pub mod token_review;

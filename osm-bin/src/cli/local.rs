@@ -1,7 +1,7 @@
 //! `osm local`: a mesh from manifests on this machine.
 
 mod exec;
-mod lines;
+pub(super) mod lines;
 mod logs;
 mod show;
 mod up;

@@ -8,7 +8,7 @@ use owo_colors::{OwoColorize, Style};
 use crate::local::api::{Change, Event, Finding, Happening, PodChange};
 
 /// Prints a text and a line break. That nobody reads it any more is no error.
-pub(super) fn print(text: &str) -> Result<()> {
+pub(in crate::cli) fn print(text: &str) -> Result<()> {
     match writeln!(std::io::stdout(), "{text}") {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),

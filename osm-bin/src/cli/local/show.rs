@@ -1,9 +1,9 @@
 //! The status of a mesh as tables.
 
-use comfy_table::presets::NOTHING;
-use comfy_table::{Cell, ContentArrangement, Table};
+use comfy_table::Cell;
 
 use super::lines::{Painter, seconds};
+use crate::cli::table::table;
 use crate::local::api::{Phase, PodStatus, ProcessStatus, ProxyStatus, ServiceStatus, Status};
 
 /// Everything, for people to read.
@@ -40,18 +40,6 @@ pub(super) fn status(status: &Status) -> String {
         parts.extend(findings.iter().map(|finding| Painter::for_stdout().finding(finding)));
     }
     parts.join("\n")
-}
-
-fn table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table
-        .load_style(NOTHING)
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_header(header.iter().copied());
-    if !table.is_tty() {
-        table.set_width(100);
-    }
-    table
 }
 
 fn pod_table(pods: &[PodStatus]) -> String {

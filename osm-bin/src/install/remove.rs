@@ -1,0 +1,113 @@
+//! Taking a mesh away, so that nothing of it is left.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use osm_k8s::objects::{ObjectKey, Objects};
+use serde_json::Value;
+
+use super::{INSTANCE, Record, Step, installed};
+use crate::mesh_namespace;
+
+/// What the control plane makes in the namespaces of its mesh.
+const TRUST_BUNDLE: &str = "osm-trust-bundle";
+
+/// What is to be taken away.
+#[derive(Debug, Clone)]
+pub struct Removal {
+    /// The name of the mesh.
+    pub mesh: String,
+    /// Where its control plane is.
+    pub namespace: String,
+    /// The Secret of its root certificate.
+    pub ca_secret: String,
+    /// Whether the kinds and the root certificate go too, which a mesh installed later would find again.
+    pub cluster_wide: bool,
+    /// Whether the namespace goes too.
+    pub with_namespace: bool,
+    /// Definitions of the mesh's kinds.
+    pub definitions: Vec<Value>,
+    /// How long all of that may take.
+    pub bound: Duration,
+}
+
+/// Takes away what a record has, what the control plane made, and the marks on namespaces.
+pub(super) async fn run(
+    objects: &Objects,
+    removal: &Removal,
+    record: &Record,
+    tell: &mut dyn FnMut(Step),
+) -> Result<()> {
+    let Removal { mesh, namespace, .. } = removal;
+    let mut gone = Vec::new();
+    // The webhooks first: without a control plane they would keep pods from starting.
+    let (webhooks, others): (Vec<_>, Vec<_>) =
+        record.objects.iter().rev().cloned().partition(|key| key.kind.ends_with("WebhookConfiguration"));
+    for key in webhooks.into_iter().chain(others) {
+        take(objects, key, &mut gone, tell).await?;
+    }
+    objects.gone(&gone, removal.bound).await?;
+    let selector = format!("{}={mesh}", mesh_namespace::MONITORED_BY);
+    for found in objects.list(("v1", "Namespace"), None, &selector).await? {
+        let name = found["metadata"]["name"].as_str().unwrap_or_default();
+        take(objects, ObjectKey::namespaced("v1", "ConfigMap", name, TRUST_BUNDLE), &mut gone, tell).await?;
+        objects.merge(&ObjectKey::of_namespace(name), &mesh_namespace::removed()).await?;
+        tell(Step::Applied(ObjectKey::of_namespace(name), osm_k8s::objects::Applied::Changed));
+    }
+    let leases = objects
+        .list(("coordination.k8s.io/v1", "Lease"), Some(namespace), &format!("{INSTANCE}={mesh}"))
+        .await?;
+    for lease in leases {
+        take(objects, ObjectKey::of(&lease)?, &mut gone, tell).await?;
+    }
+    let authority = ObjectKey::namespaced("v1", "Secret", namespace, &removal.ca_secret);
+    if removal.cluster_wide || removal.with_namespace {
+        take(objects, authority, &mut gone, tell).await?;
+    } else if objects.get(&authority).await?.is_some() {
+        let why =
+            "a mesh that is installed again has the same root; --delete-cluster-wide-resources takes it away";
+        tell(Step::Kept(authority, why.to_owned()));
+    }
+    if removal.cluster_wide {
+        take_definitions(objects, removal, &mut gone, tell).await?;
+    }
+    // The record last: whatever fails before can be tried again.
+    take(objects, Record::key(mesh, namespace), &mut gone, tell).await?;
+    if removal.with_namespace {
+        take(objects, ObjectKey::of_namespace(namespace), &mut gone, tell).await?;
+    }
+    objects.gone(&gone, removal.bound).await?;
+    Ok(())
+}
+
+async fn take(
+    objects: &Objects,
+    key: ObjectKey,
+    gone: &mut Vec<ObjectKey>,
+    tell: &mut dyn FnMut(Step),
+) -> Result<()> {
+    if objects.delete(&key).await? {
+        tell(Step::Removed(key.clone()));
+        gone.push(key);
+    }
+    Ok(())
+}
+
+/// Takes away the kinds, and with them all objects of them, unless another mesh has need of them.
+async fn take_definitions(
+    objects: &Objects,
+    removal: &Removal,
+    gone: &mut Vec<ObjectKey>,
+    tell: &mut dyn FnMut(Step),
+) -> Result<()> {
+    let others = installed(objects).await?;
+    let other = others.iter().find(|other| other.namespace != removal.namespace);
+    for definition in &removal.definitions {
+        let key = ObjectKey::of(definition)?;
+        match other {
+            None => take(objects, key, gone, tell).await?,
+            Some(other) => tell(Step::Kept(key, format!("the mesh {} has need of it", other.mesh))),
+        }
+    }
+    Ok(())
+}
