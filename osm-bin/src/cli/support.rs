@@ -1,5 +1,6 @@
 //! `osm support`: what to look at, and what to show, when something is wrong.
 
+mod findings;
 mod report;
 
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use clap::{Args, Subcommand};
 
 use super::connection::{Cluster, ClusterArgs};
 use super::local::lines::print;
+use super::table::Output;
 
 /// Collects what helps to find a mistake
 #[derive(Debug, Clone, Args)]
@@ -20,6 +22,14 @@ pub struct SupportArgs {
 
 #[derive(Debug, Clone, Subcommand)]
 enum SupportCommand {
+    /// Says what the code of a finding means, as logs and refusals have it; without a code, what all mean
+    ErrorInfo {
+        /// The code, such as `target-to-nowhere`
+        code: Option<String>,
+        /// How it is printed
+        #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+        output: Output,
+    },
     /// Writes objects, logs and what Envoys say into a folder, without secrets
     BugReport {
         /// The name of the mesh
@@ -42,14 +52,16 @@ impl SupportArgs {
     /// # Errors
     /// When the report can't be written. What can't be looked at is noted in it.
     pub fn run(self) -> Result<ExitCode> {
-        let SupportCommand::BugReport { mesh_name, app_namespaces, out, cluster } = self.command;
-        cluster.run(async |cluster: Cluster| {
-            let written = report::write(&cluster, &mesh_name, &app_namespaces, &out).await?;
-            print(&format!(
-                "{written} files are in {}; look through them before you send them",
-                out.display()
-            ))?;
-            Ok(ExitCode::SUCCESS)
-        })
+        match self.command {
+            SupportCommand::ErrorInfo { code, output } => findings::print(code.as_deref(), output)?,
+            SupportCommand::BugReport { mesh_name, app_namespaces, out, cluster } => {
+                cluster.run(async |cluster: Cluster| {
+                    let written = report::write(&cluster, &mesh_name, &app_namespaces, &out).await?;
+                    let place = out.display();
+                    print(&format!("{written} files are in {place}; look through them before you send them"))
+                })?;
+            }
+        }
+        Ok(ExitCode::SUCCESS)
     }
 }

@@ -112,9 +112,9 @@ impl Mesh {
         left
     }
 
-    /// Takes away what the test made besides the mesh.
+    /// Takes away the namespaces of the test.
     pub(crate) async fn clear(self) {
-        for name in &self.made {
+        for name in self.made.iter().chain([&self.namespace]) {
             self.objects.delete(&ObjectKey::of_namespace(name)).await.expect("it goes");
         }
     }
