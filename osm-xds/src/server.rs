@@ -96,6 +96,9 @@ pub struct ServerOptions {
     /// strangers may ask as well, until a proxy has proved itself on it. Enough for the names and versions of about 3,000
     /// resources that a proxy tells of when it connects anew.
     pub max_unproved_request_bytes: usize,
+    /// How large the first one may be there if the token that was shown is that of some
+    /// proxy's pod. Enough for about 12,000 resources.
+    pub max_vouched_request_bytes: usize,
     /// How much a stream may ask for at once: requests that answer nothing, each
     /// with 32 names that are new or let go of.
     pub request_burst: u32,
@@ -139,6 +142,7 @@ impl Default for ServerOptions {
             max_streams_per_connection: 64,
             max_request_bytes: 4 * 1024 * 1024,
             max_unproved_request_bytes: 256 * 1024,
+            max_vouched_request_bytes: 1024 * 1024,
             request_burst: 4000,
             requests_per_second: 200,
             send_buffer: 16 * 1024,

@@ -72,6 +72,12 @@ pub trait ProxyAuthenticator: Send + Sync + 'static {
     /// # Errors
     /// When it proves none, or another one than is claimed.
     async fn authenticate(&self, evidence: Evidence<'_>) -> Result<ProxyId, AuthenticationError>;
+
+    /// Whether whoever shows this token is somebody's proxy, before it has said whose: then
+    /// its first request may be larger than a stranger's. Nobody is, unless this says so.
+    async fn vouches(&self, _bearer: &str) -> bool {
+        false
+    }
 }
 
 /// Why a client is not taken for a proxy. The text reaches Envoy's log.

@@ -132,6 +132,40 @@ impl ProxyAuthenticator for ByToken {
             _ => Err(AuthenticationError::Unproved("no such token".into())),
         }
     }
+
+    async fn vouches(&self, bearer: &str) -> bool {
+        bearer == "open sesame"
+    }
+}
+
+/// A proxy that connects anew tells of all that it has, which can be much.
+#[tokio::test]
+async fn who_is_vouched_for_may_say_more_and_who_has_proved_itself_as_much_as_any() {
+    let server = Running::start_believing(Arc::new(ByToken), |options| {
+        options.max_unproved_request_bytes = 1_000;
+        options.max_vouched_request_bytes = 10_000;
+    })
+    .await;
+    let having =
+        |count: usize| (0..count).map(|number| (format!("shop/service-{number:05}|80"), "1".to_owned()));
+    for (token, count, expected) in [
+        ("Bearer close", 100, Some(Code::OutOfRange)),
+        ("Bearer open sesame", 100, None),
+        ("Bearer open sesame", 1_000, Some(Code::OutOfRange)),
+    ] {
+        let channel = server.channel(None).await.expect("a connection");
+        let mut delta = Delta::open_with(channel, "till-1", Some(token)).await;
+        delta.subscribe_having(ResourceKind::Cluster, having(count)).await;
+        if expected.is_none() {
+            // On a stream whose proxy is known, any size will do.
+            delta.subscribe_having(ResourceKind::Listener, having(1_000)).await;
+        }
+        match expected {
+            Some(code) => assert_eq!(delta.end().await.code(), code, "{token} {count}"),
+            None => drop(delta.accept_until("inbound").await),
+        }
+    }
+    server.stop().await;
 }
 
 #[tokio::test]

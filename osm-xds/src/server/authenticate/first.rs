@@ -38,6 +38,15 @@ impl ProxyAuthenticator for FirstThatKnows {
         }
         Err(AuthenticationError::Unproved(reasons.join("; ")))
     }
+
+    async fn vouches(&self, bearer: &str) -> bool {
+        for authenticator in &self.0 {
+            if authenticator.vouches(bearer).await {
+                return true;
+            }
+        }
+        false
+    }
 }
 
 #[cfg(test)]
@@ -56,15 +65,23 @@ mod tests {
         async fn authenticate(&self, _: Evidence<'_>) -> Result<ProxyId, AuthenticationError> {
             self.0.clone()
         }
+
+        async fn vouches(&self, _: &str) -> bool {
+            self.0.is_ok()
+        }
+    }
+
+    fn first(answers: &[&Result<ProxyId, AuthenticationError>]) -> FirstThatKnows {
+        let all =
+            answers.iter().map(|answer| Arc::new(Says((*answer).clone())) as Arc<dyn ProxyAuthenticator>);
+        FirstThatKnows::new(all.collect())
     }
 
     async fn ask(answers: &[&Result<ProxyId, AuthenticationError>]) -> Result<ProxyId, AuthenticationError> {
-        let all =
-            answers.iter().map(|answer| Arc::new(Says((*answer).clone())) as Arc<dyn ProxyAuthenticator>);
         let node = Node::default();
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
         let evidence = Evidence { peer_certificates: &[], bearer: None, node: &node, address };
-        FirstThatKnows::new(all.collect()).authenticate(evidence).await
+        first(answers).authenticate(evidence).await
     }
 
     #[tokio::test]
@@ -79,5 +96,7 @@ mod tests {
         assert_eq!(ask(&[&unproved, &unavailable, &proxy]).await, unavailable);
         let nothing = ask(&[&unproved, &unproved]).await.expect_err("nothing is proved");
         assert_eq!(nothing.to_string(), "no certificate; no certificate");
+        assert!(first(&[&unproved, &proxy]).vouches("a token").await);
+        assert!(!first(&[&unproved, &denied]).vouches("a token").await);
     }
 }

@@ -29,8 +29,8 @@ pub struct TokenOwner {
 
 /// Reads tokens.
 ///
-/// Called once for each new stream that shows a token and no certificate, from many tasks
-/// at once; the server bounds how long it may take. Strangers can call it with any text
+/// Called for each new stream that shows a token and no certificate, twice within a moment,
+/// from many tasks at once; the server bounds how long it may take. Strangers can call it with any text
 /// of some kilobytes, so that what it costs has to be bounded by whoever implements it.
 #[async_trait]
 pub trait TokenReviewer: Send + Sync + 'static {
@@ -75,6 +75,15 @@ impl ProxyAuthenticator for TokenAuthenticator {
         })?;
         let owner = self.reviewer.review(token).await?;
         decide(&self.catalog.snapshot(), claimed, owner)
+    }
+
+    async fn vouches(&self, bearer: &str) -> bool {
+        let Ok(TokenOwner { identity, pod, pod_uid }) = self.reviewer.review(bearer).await else {
+            return false;
+        };
+        let snapshot = self.catalog.snapshot();
+        let workload = snapshot.workload(&QualifiedName::new(identity.namespace, pod));
+        workload.is_some_and(|workload| is(workload, &pod_uid) && workload.proxy.is_some())
     }
 }
 
@@ -191,6 +200,18 @@ mod tests {
         {
             let error = ask(Some(token), "6f1a").await.expect_err("it is refused");
             assert!(matches!(error, AuthenticationError::Unavailable(_)), "{token}: {error:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_is_vouched_for_where_its_pod_has_a_proxy() {
+        for (token, expected) in [
+            ("shop/till till-1 u1", true),
+            ("shop/till till-1 u9", false),
+            ("shop/till bare u3", false),
+            ("junk", false),
+        ] {
+            assert_eq!(authenticator().vouches(token).await, expected, "{token}");
         }
     }
 

@@ -38,6 +38,7 @@ impl<R: Message + Default + 'static> Opening<R> {
     /// client went away.
     pub(super) async fn open<P: Protocol<Request = R>>(mut self) -> Result<Option<Open<P>>, Status> {
         let closing = self.shared.closing.clone();
+        self.let_vouched_say_more().await;
         let first = tokio::time::timeout(self.shared.options.first_request_timeout, self.requests.message());
         let first = tokio::select! {
             biased;
@@ -56,6 +57,24 @@ impl<R: Message + Default + 'static> Opening<R> {
         open.on_request(request)?;
         open.on_view();
         Ok(Some(open))
+    }
+
+    /// A proxy with a token tells of all that it has when it connects anew; strangers with
+    /// none have nothing to tell.
+    async fn let_vouched_say_more(&mut self) {
+        let Shared { options, authenticator, .. } = &*self.shared;
+        let Some(bearer) = self.bearer.as_deref().filter(|_| self.peer.certificates.is_empty()) else {
+            return;
+        };
+        let asked = tokio::time::timeout(options.authentication_timeout, authenticator.vouches(bearer));
+        let is_vouched = tokio::select! {
+            biased;
+            () = self.shared.closing.cancelled() => false,
+            vouched = asked => vouched == Ok(true),
+        };
+        if is_vouched {
+            self.requests.allow(options.max_vouched_request_bytes);
+        }
     }
 
     fn admit(&self, proxy: &ProxyId) -> Result<Stay, Status> {
