@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{Patch, PatchParams};
+use kube::api::PostParams;
 use kube::runtime::watcher::{Config, Event};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, ResourceExt};
@@ -151,7 +151,13 @@ impl TrustBundles {
             ..ConfigMap::default()
         };
         let objects: Api<ConfigMap> = Api::namespaced(self.server.kube(), namespace);
-        let params = PatchParams::apply(MANAGER).force();
-        objects.patch(TRUST_CONFIG_MAP, &params, &Patch::Apply(&object)).await.map(drop)
+        let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+        // As a whole: what somebody has added goes as well.
+        match objects.replace(TRUST_CONFIG_MAP, &params, &object).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => {
+                objects.create(&params, &object).await.map(drop)
+            }
+            replaced => replaced.map(drop),
+        }
     }
 }

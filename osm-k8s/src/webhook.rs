@@ -10,6 +10,8 @@ mod ca_bundle;
 mod mutate;
 mod review;
 mod serve;
+#[cfg(test)]
+mod tests;
 mod validate;
 
 use std::fmt;

@@ -177,6 +177,12 @@ impl<'a> Planner<'a> {
                         self.namespaces.insert(name, namespace);
                     }
                 }
+                Manifest::MeshConfig(config) => {
+                    for field in config.spec.fields_of_injection() {
+                        let message = "local mode runs proxies as it does; the field has no effect";
+                        self.find(Severity::Warning, "field-without-effect", entry, &field, message);
+                    }
+                }
                 _ => {}
             }
             self.tell(entry);

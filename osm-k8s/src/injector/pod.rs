@@ -93,6 +93,12 @@ impl Injector {
         settings: &InjectionSettings,
         proxy: &ProxyUuid,
     ) -> Result<Injection, Refusal> {
+        for (field, part) in [("metadata", &pod["metadata"]), ("spec", &pod["spec"])] {
+            if !part.is_object() {
+                let message = "a pod has one".to_owned();
+                return Err(Refusal { code: "unreadable", field: field.to_owned(), message });
+            }
+        }
         let annotations = texts(&pod["metadata"]["annotations"]);
         let host_network = pod["spec"]["hostNetwork"] == true;
         let mesh = OfMesh { name: &settings.mesh_name, namespace: Some(&settings.osm_namespace) };
@@ -160,17 +166,16 @@ impl Injection {
 
 /// Whether a pod has this mesh's proxy already.
 fn has_sidecar(pod: &Value) -> Result<bool, Refusal> {
+    let mut taken = None;
     for list in ["initContainers", "containers"] {
         for (index, container) in pod["spec"][list].as_array().into_iter().flatten().enumerate() {
             let name = container["name"].as_str().unwrap_or_default();
-            let mounts = container["volumeMounts"].as_array();
-            if name == PROXY_CONTAINER
-                && mounts.into_iter().flatten().any(|mount| mount["name"] == IDENTITY_VOLUME)
-            {
+            let mut mounts = container["volumeMounts"].as_array().into_iter().flatten();
+            if name == PROXY_CONTAINER && mounts.any(|mount| mount["name"] == IDENTITY_VOLUME) {
                 return Ok(true);
             }
             if [PROXY_CONTAINER, INIT_CONTAINER].contains(&name) {
-                return Err(Refusal {
+                taken.get_or_insert_with(|| Refusal {
                     code: "name-taken",
                     field: format!("spec.{list}[{index}].name"),
                     message: format!("`{name}` is the name of a container of the mesh; choose another one"),
@@ -178,7 +183,7 @@ fn has_sidecar(pod: &Value) -> Result<bool, Refusal> {
             }
         }
     }
-    Ok(false)
+    taken.map_or(Ok(false), Err)
 }
 
 /// Puts the containers in front of all others, so that nothing of the pod runs before its

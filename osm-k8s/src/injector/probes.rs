@@ -29,17 +29,15 @@ pub(super) fn rewrite(
             for purpose in ProbePurpose::ALL {
                 let member = format!("{}Probe", purpose.as_str());
                 let Some(probe) = container[&member].as_object() else { continue };
-                let path = format!("/spec/{list}/{index}/{member}");
                 match answered(container, purpose, probe, interception) {
                     Ok(Some((answered, value))) => {
+                        let path = format!("/spec/{list}/{index}/{member}");
                         operations.push(Operation::Replace { path, value });
                         probes.push(answered);
                     }
                     Ok(None) => {}
-                    Err(reason) => warnings.push(format!(
-                        "{}: {reason}; the probe is not rewritten",
-                        &path[1..].replace('/', ".")
-                    )),
+                    Err(reason) => warnings
+                        .push(format!("spec.{list}[{index}].{member}: {reason}; the probe is not rewritten")),
                 }
             }
         }

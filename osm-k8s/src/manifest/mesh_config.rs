@@ -8,6 +8,7 @@ mod spec;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use osm_core::interception::InterfaceName;
 use osm_core::model;
 use osm_core::name::{Kind, ObjectRef};
 use serde::Deserialize;
@@ -55,6 +56,7 @@ impl MeshConfig {
         fact.service_key = self.service_key(&mut findings);
         fact.max_data_plane_connections = NonZeroU32::new(self.spec.sidecar.max_data_plane_connections);
         self.check_resync(&mut findings);
+        self.check_interfaces(&mut findings);
         for field in self.spec.fields_without_effect() {
             findings.warning("no-effect-yet", field, "this field has no effect yet");
         }
@@ -84,6 +86,15 @@ impl MeshConfig {
         let message = format!("RSA keys have 2048, 3072 or 4096 bits; for {asked}, {size} are used");
         findings.warning("key-size-raised", path, message);
         key
+    }
+
+    fn check_interfaces(&self, findings: &mut Findings) {
+        for (index, name) in self.spec.traffic.network_interface_exclusion_list.iter().enumerate() {
+            if let Err(error) = name.parse::<InterfaceName>() {
+                let field = format!("spec.traffic.networkInterfaceExclusionList[{index}]");
+                findings.error("bad-interface", field, format!("{error}; it is not excluded"));
+            }
+        }
     }
 
     fn check_resync(&self, findings: &mut Findings) {
@@ -225,9 +236,7 @@ mod tests {
         );
         let found = findings(&text);
         for field in [
-            "spec.sidecar.logLevel",
             "spec.sidecar.tlsMinProtocolVersion",
-            "spec.traffic.inboundPortExclusionList",
             "spec.traffic.inboundExternalAuthorization",
             "spec.observability.tracing",
             "spec.certificate.ingressGateway",
@@ -238,7 +247,25 @@ mod tests {
         assert!(found.contains(&"not-needed spec.sidecar.configResyncInterval".to_owned()), "{found:#?}");
         let others = found.iter().filter(|one| !one.starts_with("no-effect-yet "));
         assert_eq!(others.count(), 1, "{found:#?}");
-        assert!(!found.iter().any(|one| one.contains("enableEgress ")));
+        assert!(!found.iter().any(|one| one.contains("enableEgress ") || one.contains("logLevel")));
+    }
+
+    #[test]
+    fn an_interface_that_cannot_be_one_is_named() {
+        let found = findings(&text("{traffic: {networkInterfaceExclusionList: [eth1, 'eth0 -j ACCEPT']}}"));
+        assert_eq!(found, ["bad-interface spec.traffic.networkInterfaceExclusionList[1]"]);
+    }
+
+    #[test]
+    fn the_fields_that_only_injection_reads_are_known() {
+        let spec = r#"{"sidecar": {"logLevel": "debug", "resources": {}, "localProxyMode": "PodIP"},
+            "traffic": {"inboundPortExclusionList": [80], "enableEgress": true}}"#;
+        let spec: super::MeshConfigSpec = serde_json::from_str(spec).expect("a spec");
+        let fields = spec.fields_of_injection();
+        assert_eq!(
+            fields,
+            ["spec.sidecar.logLevel", "spec.sidecar.localProxyMode", "spec.traffic.inboundPortExclusionList"]
+        );
     }
 
     #[test]

@@ -1,11 +1,8 @@
 //! Which pods get a proxy: the rules of Open Service Mesh's injector.
 
-use osm_k8s::manifest::{MONITORED_BY_LABEL, Metadata, Namespace, Pod};
+use osm_k8s::injector::decision::{Decision, OfMesh, OfNamespace, UnclearAnnotation};
+use osm_k8s::manifest::{Namespace, Pod};
 
-/// The annotation, on namespaces and pods.
-const INJECTION: &str = "openservicemesh.io/sidecar-injection";
-/// The label that keeps a namespace out, whatever its value.
-const IGNORE: &str = "openservicemesh.io/ignore";
 /// The field that findings name.
 pub(super) const FIELD: &str = "metadata.annotations.openservicemesh.io/sidecar-injection";
 
@@ -15,14 +12,22 @@ pub(super) const FIELD: &str = "metadata.annotations.openservicemesh.io/sidecar-
 /// # Errors
 /// When an annotation is neither yes nor no: such a pod is not admitted.
 pub(super) fn wants_proxy(namespace: Option<&Namespace>, pod: &Pod, mesh_name: &str) -> Result<bool, String> {
-    let Some(Namespace { metadata: namespace }) = namespace else { return Ok(false) };
-    let monitored = namespace.labels.get(MONITORED_BY_LABEL).is_some_and(|mesh| mesh == mesh_name);
-    if !monitored || namespace.labels.contains_key(IGNORE) {
-        return Ok(false);
-    }
-    let of_pod = annotation(&pod.metadata)?;
-    let of_namespace = annotation(namespace)?;
-    Ok(of_pod.or(of_namespace).unwrap_or(false))
+    let Some(Namespace { metadata }) = namespace else { return Ok(false) };
+    let namespace = OfNamespace {
+        name: metadata.name.as_str(),
+        labels: &metadata.labels,
+        annotations: &metadata.annotations,
+    };
+    // A pod on this machine has a network of its own whatever it says.
+    let decision = Decision::of(
+        OfMesh { name: mesh_name, namespace: None },
+        namespace,
+        &pod.metadata.annotations,
+        false,
+    );
+    decision.map(Decision::injects).map_err(|UnclearAnnotation { value, .. }| {
+        format!("`{value}` is neither `enabled` nor `disabled`; the pod does not run until it is corrected")
+    })
 }
 
 /// The annotations of a pod that ask for connections to bypass its proxy: here
@@ -33,18 +38,6 @@ pub(super) fn exclusions(pod: &Pod) -> impl Iterator<Item = &String> {
         name.ends_with("clusion-list")
     };
     pod.metadata.annotations.keys().filter(is_exclusion)
-}
-
-fn annotation(metadata: &Metadata) -> Result<Option<bool>, String> {
-    let Some(text) = metadata.annotations.get(INJECTION) else { return Ok(None) };
-    match text.to_ascii_lowercase().as_str() {
-        "enabled" | "yes" | "true" => Ok(Some(true)),
-        "disabled" | "no" | "false" => Ok(Some(false)),
-        _ => Err(format!(
-            "`{}` is neither `enabled` nor `disabled`; the pod does not run until it is corrected",
-            text.escape_debug().take(40).collect::<String>()
-        )),
-    }
 }
 
 #[cfg(test)]

@@ -259,31 +259,47 @@ impl MeshConfigSpec {
     /// The paths of the fields that ask for something that the mesh does not do
     /// yet. What it does anyway, or does not do when asked not to, is not among them.
     pub(crate) fn fields_without_effect(&self) -> Vec<String> {
-        let parts = [
+        paths(vec![
             ("sidecar", self.sidecar.asked()),
             ("traffic", self.traffic.asked()),
             ("observability", self.observability.asked()),
             ("certificate", self.certificate.asked()),
             ("featureFlags", self.feature_flags.asked()),
-        ];
-        let fields = parts.into_iter().flat_map(|(part, fields)| {
-            fields.into_iter().filter(|(_, asked)| *asked).map(move |(name, _)| format!("spec.{part}.{name}"))
-        });
-        fields.collect()
+        ])
     }
+
+    /// The paths of the fields that ask for something that is done when a pod is injected,
+    /// and nowhere else.
+    #[must_use]
+    pub fn fields_of_injection(&self) -> Vec<String> {
+        paths(vec![("sidecar", self.sidecar.injected()), ("traffic", self.traffic.injected())])
+    }
+}
+
+fn paths(parts: Vec<(&str, Asked)>) -> Vec<String> {
+    let fields = parts.into_iter().flat_map(|(part, fields)| {
+        fields.into_iter().filter(|(_, asked)| *asked).map(move |(name, _)| format!("spec.{part}.{name}"))
+    });
+    fields.collect()
 }
 
 type Asked = Vec<(&'static str, bool)>;
 
 impl SidecarSpec {
-    fn asked(&self) -> Asked {
+    fn injected(&self) -> Asked {
         vec![
             ("enablePrivilegedInitContainer", self.enable_privileged_init_container),
             ("logLevel", self.log_level.is_some()),
             ("envoyImage", !self.envoy_image.is_empty()),
-            ("envoyWindowsImage", !self.envoy_windows_image.is_empty()),
             ("initContainerImage", !self.init_container_image.is_empty()),
             ("resources", self.resources.as_ref().is_some_and(|value| *value != serde_json::json!({}))),
+            ("localProxyMode", self.local_proxy_mode == Some(LocalProxyMode::PodIP)),
+        ]
+    }
+
+    fn asked(&self) -> Asked {
+        vec![
+            ("envoyWindowsImage", !self.envoy_windows_image.is_empty()),
             (
                 "tlsMinProtocolVersion",
                 !matches!(self.tls_min_protocol_version, None | Some(TlsVersion::TLSv1_2)),
@@ -294,21 +310,23 @@ impl SidecarSpec {
             ),
             ("cipherSuites", !self.cipher_suites.is_empty()),
             ("ecdhCurves", !self.ecdh_curves.is_empty()),
-            ("localProxyMode", self.local_proxy_mode == Some(LocalProxyMode::PodIP)),
         ]
     }
 }
 
 impl TrafficSpec {
-    fn asked(&self) -> Asked {
+    fn injected(&self) -> Asked {
         vec![
             ("outboundIPRangeExclusionList", !self.outbound_ip_range_exclusion_list.is_empty()),
             ("outboundIPRangeInclusionList", !self.outbound_ip_range_inclusion_list.is_empty()),
             ("outboundPortExclusionList", !self.outbound_port_exclusion_list.is_empty()),
             ("inboundPortExclusionList", !self.inbound_port_exclusion_list.is_empty()),
             ("networkInterfaceExclusionList", !self.network_interface_exclusion_list.is_empty()),
-            ("inboundExternalAuthorization", self.inbound_external_authorization.enable),
         ]
+    }
+
+    fn asked(&self) -> Asked {
+        vec![("inboundExternalAuthorization", self.inbound_external_authorization.enable)]
     }
 }
 
