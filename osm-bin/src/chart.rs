@@ -195,7 +195,10 @@ fn lines(misfits: &[Misfit]) -> String {
 mod tests {
     use std::path::Path;
 
+    use clap::Parser;
+
     use super::*;
+    use crate::args::ControllerArgs;
 
     fn chart() -> Chart {
         Chart::built_in().unwrap()
@@ -295,6 +298,17 @@ mod tests {
             let outcome = osm_k8s::document::read_value(config, 1).outcome;
             assert!(matches!(outcome, osm_k8s::document::Outcome::Manifest(_)), "{outcome:?}");
         }
+    }
+
+    #[test]
+    fn the_control_plane_understands_the_arguments_that_the_chart_gives_it() {
+        let objects = rendered(json!({"osm": {"trustDomain": "example.org"}}));
+        let deployment = objects.iter().find(|object| object["kind"] == "Deployment").unwrap();
+        let given = deployment.pointer("/spec/template/spec/containers/0/args").unwrap().as_array().unwrap();
+        let given = given.iter().map(|argument| argument.as_str().unwrap());
+        let args = ControllerArgs::try_parse_from(std::iter::once("osm-controller").chain(given)).unwrap();
+        assert_eq!(args.trust_domain.to_string(), "example.org");
+        assert_eq!(args.osm_namespace.to_string(), "osm-system");
     }
 
     #[test]
