@@ -43,7 +43,13 @@ const TEMPLATES: &[(&str, &str)] = files!["templates/":
     "validating-webhook.yaml",
 ];
 /// Definitions of the mesh's kinds, as they are generated from the code that reads them.
-const DEFINITIONS: &[(&str, &str)] = files!["crds/":];
+const DEFINITIONS: &[(&str, &str)] = files!["crds/":
+    "access.smi-spec.io_traffictargets.yaml",
+    "config.openservicemesh.io_meshconfigs.yaml",
+    "specs.smi-spec.io_httproutegroups.yaml",
+    "specs.smi-spec.io_tcproutes.yaml",
+    "split.smi-spec.io_trafficsplits.yaml",
+];
 const CHART: &str = include_str!("../../charts/osm/Chart.yaml");
 const VALUES: &str = include_str!("../../charts/osm/values.yaml");
 const SCHEMA: &str = include_str!("../../charts/osm/values.schema.json");

@@ -4,6 +4,7 @@ pub mod certs;
 pub mod completion;
 mod confirm;
 pub mod connection;
+pub mod crds;
 pub mod env;
 pub mod install;
 pub mod local;
@@ -49,6 +50,7 @@ enum Command {
     Version(version::VersionArgs),
     Env(env::EnvArgs),
     Completion(completion::CompletionArgs),
+    Crds(crds::CrdsArgs),
     Local(local::LocalArgs),
 }
 
@@ -77,6 +79,7 @@ pub fn main() -> ExitCode {
             Command::Version(args) => args.run(),
             Command::Env(args) => args.run(&command()),
             Command::Completion(args) => args.run(command()),
+            Command::Crds(args) => args.run(),
             Command::Local(args) => args.run(),
         }
     };

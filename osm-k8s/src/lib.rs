@@ -3,8 +3,10 @@
 //! - [`manifest`]: a struct for each kind that the mesh understands, and its
 //!   one conversion to the facts of `osm_core::model`. Whoever reads manifests,
 //!   from files or from an API server, goes through these.
+//! - [`crds`]: the definitions of the mesh's own kinds, made from those structs.
 //! - [`document`]: the documents of a YAML or JSON file, each with its line.
 //! - [`source::files`]: a file or a folder tree as a source, watched.
+//! - [`status`]: what a policy object says of itself.
 //! - `client`, `source::cluster` (feature `client`): an API server, and the same as a
 //!   source, watched.
 //! - [`injector`]: which pods get a proxy, and (feature `client`) what is added to them.
@@ -35,6 +37,7 @@
 pub mod authority;
 #[cfg(feature = "client")]
 pub mod client;
+pub mod crds;
 pub mod document;
 #[cfg(feature = "client")]
 pub mod forward;
@@ -47,6 +50,7 @@ pub mod namespaces;
 #[cfg(feature = "client")]
 pub mod objects;
 pub mod source;
+pub mod status;
 #[cfg(feature = "client")]
 pub mod token_review;
 #[cfg(feature = "client")]

@@ -7,6 +7,7 @@ use std::fmt;
 
 use osm_core::model;
 use osm_core::name::{Kind, ObjectRef};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
@@ -42,16 +43,18 @@ pub struct HttpRouteGroup {
 }
 
 /// What an HTTPRouteGroup matches.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("required" = ["matches"]))]
 pub struct HttpRouteGroupSpec {
     /// The matches; a request that fits any of them fits the group.
     #[serde(default, deserialize_with = "field::nullable")]
+    #[schemars(extend("maxItems" = MAX_MATCHES))]
     pub matches: Vec<HttpMatch>,
 }
 
 /// One kind of request.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HttpMatch {
     /// The name that targets refer to.
@@ -61,10 +64,18 @@ pub struct HttpMatch {
     pub path_regex: Option<String>,
     /// The methods; an empty list or `*` fits all.
     #[serde(default, deserialize_with = "field::nullable")]
+    #[schemars(schema_with = "methods")]
     pub methods: Vec<String>,
     /// Expressions for headers, all of which must fit: a map, or a list of maps.
     #[serde(default, deserialize_with = "headers")]
+    #[schemars(schema_with = "crate::crds::schema::headers")]
     pub headers: Vec<(String, String)>,
+}
+
+/// The schema of a list of methods.
+fn methods(_: &mut SchemaGenerator) -> Schema {
+    let words: Vec<_> = [ANY_METHOD].into_iter().chain(METHODS).collect();
+    json_schema!({ "type": "array", "items": { "type": "string", "enum": words } })
 }
 
 impl HttpRouteGroup {

@@ -3,6 +3,7 @@
 use std::num::NonZeroU16;
 
 use osm_core::model;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::field::Ignored;
@@ -26,7 +27,7 @@ pub struct TcpRoute {
 }
 
 /// What a TCPRoute matches.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TcpRouteSpec {
     /// The match.
@@ -35,7 +36,7 @@ pub struct TcpRouteSpec {
 }
 
 /// The ports of a TCPRoute.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TcpMatch {
     /// A name, which nothing refers to.

@@ -2,6 +2,7 @@
 
 use osm_core::model;
 use osm_core::name::{Kind, NamespaceName, ObjectName, ObjectRef, ServiceName};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error};
 
@@ -40,21 +41,23 @@ pub struct TrafficSplit {
 }
 
 /// What is divided, and how.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TrafficSplitSpec {
     /// The service that clients dial.
     pub service: String,
     /// Who serves it instead.
+    #[schemars(extend("maxItems" = MAX_BACKENDS))]
     pub backends: Vec<SplitBackend>,
     /// The groups of requests that are divided, from v1alpha3 on; `None` divides
     /// everything.
     #[serde(default)]
+    #[schemars(extend("maxItems" = MAX_GROUPS))]
     pub matches: Option<Vec<RouteGroupRef>>,
 }
 
 /// A group of requests, in the split's namespace.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RouteGroupRef {
     /// `specs.smi-spec.io`, which need not be written.
@@ -67,13 +70,14 @@ pub struct RouteGroupRef {
 }
 
 /// A backend and its share.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SplitBackend {
     /// The service that serves.
     pub service: String,
     /// Its share, relative to the sum of all; at most [`MAX_WEIGHT`].
     #[serde(deserialize_with = "weight")]
+    #[schemars(extend("minimum" = 0, "maximum" = MAX_WEIGHT))]
     pub weight: u32,
 }
 

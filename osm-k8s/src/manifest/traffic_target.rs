@@ -7,6 +7,7 @@
 use osm_core::identity::ServiceIdentity;
 use osm_core::model;
 use osm_core::name::{Kind, NamespaceName, ObjectName, ObjectRef};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::conversion::{Findings, shown};
@@ -37,21 +38,24 @@ pub struct TrafficTarget {
 }
 
 /// Who may reach whom.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("required" = ["destination", "sources", "rules"]))]
 pub struct TrafficTargetSpec {
     /// Who is reached.
     pub destination: IdentityRef,
     /// Who may reach it.
     #[serde(default, deserialize_with = "field::nullable")]
+    #[schemars(extend("maxItems" = MAX_SOURCES))]
     pub sources: Vec<IdentityRef>,
     /// By which routes.
     #[serde(default, deserialize_with = "field::nullable")]
+    #[schemars(extend("maxItems" = MAX_RULES))]
     pub rules: Vec<TargetRule>,
 }
 
 /// An identity: a service account by name and namespace.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct IdentityRef {
     /// `ServiceAccount`, the only kind of identity there is.
@@ -64,15 +68,17 @@ pub struct IdentityRef {
 }
 
 /// One rule: a route object, and which matches of it.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TargetRule {
     /// `HTTPRouteGroup` or `TCPRoute`.
+    #[schemars(extend("enum" = ["HTTPRouteGroup", "TCPRoute", "UDPRoute"]))]
     pub kind: String,
     /// The route object, in the target's namespace.
     pub name: String,
     /// The matches of an HTTPRouteGroup that count; `None` counts all.
     #[serde(default)]
+    #[schemars(extend("maxItems" = MAX_RULE_MATCHES))]
     pub matches: Option<Vec<String>>,
 }
 

@@ -3,12 +3,15 @@
 use std::num::NonZeroU16;
 
 use ipnet::Ipv4Net;
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
+use serde_json::json;
 
+use crate::crds::schema::{self, DURATION};
 use crate::manifest::field;
 
 /// The settings of a mesh.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct MeshConfigSpec {
     /// The proxies.
@@ -28,9 +31,16 @@ pub struct MeshConfigSpec {
     pub feature_flags: FeatureFlags,
 }
 
+/// What must be true of the two versions of TLS, in the language of the API server.
+const TLS_ORDER: &str = "!has(self.tlsMinProtocolVersion) || !has(self.tlsMaxProtocolVersion) \
+    || self.tlsMinProtocolVersion == 'TLS_AUTO' || self.tlsMaxProtocolVersion == 'TLS_AUTO' \
+    || self.tlsMinProtocolVersion <= self.tlsMaxProtocolVersion";
+const TLS_ORDER_MESSAGE: &str = "tlsMinProtocolVersion is newer than tlsMaxProtocolVersion";
+
 /// Settings of the proxies.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schemars(extend("x-kubernetes-validations" = [json!({"rule": TLS_ORDER, "message": TLS_ORDER_MESSAGE})]))]
 pub struct SidecarSpec {
     /// Whether the init container is privileged.
     #[serde(deserialize_with = "field::nullable")]
@@ -51,15 +61,19 @@ pub struct SidecarSpec {
     #[serde(deserialize_with = "field::nullable")]
     pub init_container_image: String,
     /// The proxy's requests and limits, in the words of Kubernetes.
+    #[schemars(schema_with = "schema::resources")]
     pub resources: Option<serde_json::Value>,
     /// How often everything is sent again, as a duration.
     #[serde(deserialize_with = "field::nullable")]
+    #[schemars(extend("pattern" = DURATION))]
     pub config_resync_interval: String,
     /// The oldest TLS between proxies.
     #[serde(deserialize_with = "word_or_nothing")]
+    #[schemars(extend("x-written-default" = "TLSv1_2"))]
     pub tls_min_protocol_version: Option<TlsVersion>,
     /// The newest TLS between proxies.
     #[serde(deserialize_with = "word_or_nothing")]
+    #[schemars(extend("x-written-default" = "TLSv1_3"))]
     pub tls_max_protocol_version: Option<TlsVersion>,
     /// Cipher suites between proxies.
     #[serde(deserialize_with = "field::nullable")]
@@ -69,11 +83,12 @@ pub struct SidecarSpec {
     pub ecdh_curves: Vec<String>,
     /// Where the proxy finds its application.
     #[serde(deserialize_with = "word_or_nothing")]
+    #[schemars(extend("x-written-default" = "Localhost"))]
     pub local_proxy_mode: Option<LocalProxyMode>,
 }
 
 /// How much a proxy logs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "the words speak for themselves")]
 pub enum LogLevel {
@@ -88,7 +103,7 @@ pub enum LogLevel {
 }
 
 /// A version of TLS, in Envoy's words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[expect(non_camel_case_types, reason = "the schema writes them so")]
 #[expect(missing_docs, reason = "the words speak for themselves")]
 pub enum TlsVersion {
@@ -100,7 +115,7 @@ pub enum TlsVersion {
 }
 
 /// Where a proxy finds its application.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 pub enum LocalProxyMode {
     /// On the loopback address.
     Localhost,
@@ -109,7 +124,7 @@ pub enum LocalProxyMode {
 }
 
 /// Which traffic the mesh takes, and how.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct TrafficSpec {
     /// Whether addresses that the mesh does not know may be reached.
@@ -117,9 +132,11 @@ pub struct TrafficSpec {
     pub enable_egress: bool,
     /// Destinations that bypass the proxy.
     #[serde(rename = "outboundIPRangeExclusionList", deserialize_with = "field::nullable")]
+    #[schemars(schema_with = "schema::ipv4_networks")]
     pub outbound_ip_range_exclusion_list: Vec<Ipv4Net>,
     /// The only destinations that do not.
     #[serde(rename = "outboundIPRangeInclusionList", deserialize_with = "field::nullable")]
+    #[schemars(schema_with = "schema::ipv4_networks")]
     pub outbound_ip_range_inclusion_list: Vec<Ipv4Net>,
     /// Destination ports that bypass the proxy.
     #[serde(deserialize_with = "field::nullable")]
@@ -139,7 +156,7 @@ pub struct TrafficSpec {
 }
 
 /// Who else is asked about a request.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ExternalAuthorization {
     /// Whether anybody is.
@@ -153,9 +170,11 @@ pub struct ExternalAuthorization {
     pub port: Option<NonZeroU16>,
     /// The prefix of its statistics.
     #[serde(deserialize_with = "field::nullable")]
+    #[schemars(extend("x-written-default" = "inboundExtAuthz"))]
     pub stat_prefix: String,
     /// How long to wait for it, as a duration.
     #[serde(deserialize_with = "field::nullable")]
+    #[schemars(extend("pattern" = DURATION, "x-written-default" = "1s"))]
     pub timeout: String,
     /// Whether a request passes when it does not answer.
     #[serde(deserialize_with = "field::nullable")]
@@ -163,7 +182,7 @@ pub struct ExternalAuthorization {
 }
 
 /// What can be seen of a mesh.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ObservabilitySpec {
     /// How much the control plane logs.
@@ -178,7 +197,7 @@ pub struct ObservabilitySpec {
 }
 
 /// Where traces go.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct TracingSpec {
     /// Whether there are any.
@@ -196,10 +215,11 @@ pub struct TracingSpec {
 }
 
 /// Settings of certificates.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct CertificateSpec {
     /// How long a workload's certificate lives, as a duration.
+    #[schemars(extend("pattern" = DURATION))]
     pub service_cert_validity_duration: Option<String>,
     /// The size of RSA keys; 0 asks for none, and then keys are ECDSA P-256.
     #[serde(deserialize_with = "field::nullable")]
@@ -209,10 +229,11 @@ pub struct CertificateSpec {
 }
 
 /// The certificate of an ingress gateway.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct IngressGateway {
     /// Its names.
+    #[schemars(extend("minItems" = 1))]
     pub subject_alt_names: Vec<String>,
     /// How long it lives, as a duration.
     pub validity_duration: String,
@@ -221,7 +242,7 @@ pub struct IngressGateway {
 }
 
 /// A Secret.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SecretRef {
     /// Its name.
@@ -231,7 +252,7 @@ pub struct SecretRef {
 }
 
 /// Switches, all off unless they are on.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[expect(missing_docs, reason = "the names are all that the schema says")]
 pub struct FeatureFlags {
