@@ -13,6 +13,7 @@ use osm_core::name::{NamespaceName, ObjectName, QualifiedName};
 use osm_core::snapshot::MeshOptions;
 use osm_core::source::{ConfigSource, merge};
 use osm_k8s::injector::{SidecarDefaults, SidecarKind};
+use osm_k8s::source::cluster::Policies;
 use osm_k8s::{ApiClient, FileSource, Freshness};
 use osm_xds::bootstrap::ControlPlane;
 
@@ -161,7 +162,7 @@ impl ControllerArgs {
     /// When a source does not exist. One that goes away later is waited for.
     pub async fn open_sources(&self) -> Result<OpenSources> {
         let mut opened = Vec::new();
-        let (mut server, mut freshness) = (None, None);
+        let (mut server, mut freshness, mut policies) = (None, None, None);
         for spec in &self.sources {
             opened.push(match spec {
                 SourceSpec::Files(path) => {
@@ -172,12 +173,13 @@ impl ControllerArgs {
                     let client = cluster::source::api_server(&self.kubeconfigs).await?;
                     let source = cluster::source::open(client.clone(), &self.mesh_name, &self.osm_namespace);
                     (server, freshness) = (Some(client), Some(source.freshness()));
+                    policies = Some(source.policies());
                     Box::new(source)
                 }
             });
         }
         let source = if opened.len() == 1 { opened.remove(0) } else { merge(opened) };
-        Ok(OpenSources { source, server, freshness })
+        Ok(OpenSources { source, server, freshness, policies })
     }
 }
 
@@ -189,6 +191,8 @@ pub struct OpenSources {
     pub server: Option<ApiClient>,
     /// How old what the API server said may be.
     pub freshness: Option<Freshness>,
+    /// The objects of the API server that have a status.
+    pub policies: Option<Policies>,
 }
 
 /// How proxies stand in their pods, as it is written on the command line.

@@ -3,6 +3,7 @@
 
 pub mod authority;
 pub mod source;
+pub mod status;
 mod tokens;
 mod trust;
 pub mod webhooks;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -11,9 +12,11 @@ use osm_core::catalog::{Catalog, MeshCatalog};
 use osm_core::diagnostic::{Diagnostic, Severity};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use crate::args::ControllerArgs;
 use crate::cluster;
+use crate::cluster::status::{self, Statuses};
 use crate::controller::{Authority, Controller, ControllerOptions};
 use crate::findings::Findings;
 use crate::readiness::Readiness;
@@ -53,8 +56,17 @@ async fn run(args: &ControllerArgs) -> Result<()> {
         let authority = cluster::authority::open(server, &args.osm_namespace, name).await?;
         options.authority = Authority::Given(authority);
     }
+    let statuses = opened.server.clone().zip(opened.policies).map(|(server, policies)| {
+        let namespace = args.osm_namespace.clone();
+        Statuses { server, policies, namespace, replica: status::replica() }
+    });
     options.cluster = opened.server.map(|server| args.cluster_options(server));
     let mut controller = Controller::start(options, opened.source).await?;
+    let stop = CancellationToken::new();
+    let written = statuses.map(|statuses| {
+        let (catalog, registry) = (controller.catalog().clone(), Arc::clone(controller.registry()));
+        tokio::spawn(status::run(statuses, catalog, registry, stop.clone().cancelled_owned()))
+    });
     let announced = announce(
         controller.readiness().clone(),
         controller.catalog().clone(),
@@ -74,7 +86,11 @@ async fn run(args: &ControllerArgs) -> Result<()> {
         failed = controller.failed() => Err(failed.into()),
         result = forever => result,
     };
+    stop.cancel();
     controller.shutdown().await;
+    if let Some(written) = written {
+        written.await.context("writing statuses")?;
+    }
     ended
 }
 

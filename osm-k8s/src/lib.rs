@@ -7,8 +7,8 @@
 //! - [`document`]: the documents of a YAML or JSON file, each with its line.
 //! - [`source::files`]: a file or a folder tree as a source, watched.
 //! - [`status`]: what a policy object says of itself.
-//! - `client`, `source::cluster` (feature `client`): an API server, and the same as a
-//!   source, watched.
+//! - `client`, `source::cluster`, `lease` (feature `client`): an API server, the same as
+//!   a source, watched, and a lease that one of several replicas holds.
 //! - [`injector`]: which pods get a proxy, and (feature `client`) what is added to them.
 //! - `webhook`, `trust_bundle`, `token_review` (feature `client`): what admits pods and
 //!   policies, what their proxies verify the control plane by, and how they prove themselves to it.
@@ -42,6 +42,8 @@ pub mod document;
 #[cfg(feature = "client")]
 pub mod forward;
 pub mod injector;
+#[cfg(feature = "client")]
+pub mod lease;
 pub mod manifest;
 #[cfg(feature = "client")]
 pub mod metrics;

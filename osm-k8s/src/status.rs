@@ -6,12 +6,16 @@
 //! lease.
 
 mod programmed;
+#[cfg(feature = "client")]
+mod writer;
 
 use osm_core::diagnostic::{Diagnostic, Severity};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use programmed::Programmed;
+#[cfg(feature = "client")]
+pub use writer::{INTERVAL, MAX_WRITES, Outlook, StatusWriter};
 
 /// The condition that tells whether the mesh took an object.
 pub const ACCEPTED: &str = "Accepted";

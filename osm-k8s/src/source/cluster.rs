@@ -14,14 +14,17 @@ mod freshness;
 mod held;
 mod mirror;
 mod object;
+mod policies;
 mod target;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use futures::stream::{self, BoxStream, SelectAll, StreamExt};
 use futures::{FutureExt, future};
 use osm_core::name::NamespaceName;
 use osm_core::source::{ConfigSource, SourceEvent};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::client::ApiClient;
@@ -29,6 +32,7 @@ use mirror::{Input, Mirror};
 use target::Target;
 
 pub use freshness::Freshness;
+pub use policies::{Policies, PolicyObject, PolicyObjects};
 
 /// How much is taken in before anything is said of it.
 const BATCH: usize = 1024;
@@ -58,6 +62,8 @@ pub struct KubernetesSource {
     mesh_name: String,
     osm_namespace: NamespaceName,
     freshness: Freshness,
+    told_policies: watch::Sender<Arc<PolicyObjects>>,
+    policies: Policies,
 }
 
 impl KubernetesSource {
@@ -65,13 +71,21 @@ impl KubernetesSource {
     /// asked yet.
     #[must_use]
     pub fn new(server: ApiClient, mesh_name: &str, osm_namespace: NamespaceName) -> Self {
-        Self { server, mesh_name: mesh_name.to_owned(), osm_namespace, freshness: Freshness::default() }
+        let (told_policies, policies) = Policies::new();
+        let (mesh_name, freshness) = (mesh_name.to_owned(), Freshness::default());
+        Self { server, mesh_name, osm_namespace, freshness, told_policies, policies }
     }
 
     /// How old what it says may be.
     #[must_use]
     pub fn freshness(&self) -> Freshness {
         self.freshness.clone()
+    }
+
+    /// The objects that have a status.
+    #[must_use]
+    pub fn policies(&self) -> Policies {
+        self.policies.clone()
     }
 }
 
@@ -93,13 +107,15 @@ struct Watching {
     inputs: SelectAll<BoxStream<'static, Input>>,
     mirror: Mirror,
     freshness: Freshness,
+    policies: watch::Sender<Arc<PolicyObjects>>,
     /// What was said before anything was asked.
     first: VecDeque<SourceEvent>,
 }
 
 impl Watching {
     fn new(source: KubernetesSource) -> Self {
-        let KubernetesSource { server, mesh_name, osm_namespace, freshness } = source;
+        let KubernetesSource { server, mesh_name, osm_namespace, freshness, told_policies: policies, .. } =
+            source;
         let client = server.kube();
         let targets = target::all(&mesh_name, &osm_namespace);
         let mut mirror = Mirror::new(&mesh_name, targets.iter().map(|target| target.kind));
@@ -109,7 +125,7 @@ impl Watching {
         });
         let inputs = stream::select_all(watches.collect::<Vec<_>>());
         let first = mirror.settle(Instant::now()).into();
-        Self { client, targets, inputs, mirror, freshness, first }
+        Self { client, targets, inputs, mirror, freshness, policies, first }
     }
 
     /// Waits until there is something to say.
@@ -136,6 +152,9 @@ impl Watching {
             let events = self.mirror.settle(Instant::now());
             if self.mirror.is_told() {
                 self.freshness.on_complete();
+            }
+            if let Some(policies) = self.mirror.take_policies() {
+                self.policies.send_replace(Arc::new(policies));
             }
             if !events.is_empty() {
                 return events;

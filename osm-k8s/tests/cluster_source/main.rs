@@ -10,3 +10,4 @@ mod definitions;
 mod faults;
 mod outage;
 mod relay;
+mod statuses;

@@ -2,12 +2,14 @@
 //! wrong with it. Pure.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use osm_core::diagnostic::{Diagnostic, Severity};
 use osm_core::model::MeshObject;
 use osm_core::source::SourceEvent;
 
 use super::object::Object;
+use super::policies::{PolicyObject, has_status};
 use crate::document::Problem;
 use crate::manifest::{ManifestKind, ManifestRef};
 
@@ -24,6 +26,8 @@ pub(super) struct Held {
     pub(super) facts: Vec<MeshObject>,
     /// What is wrong with it.
     pub(super) findings: Vec<Diagnostic>,
+    /// What a status is written about, if one is.
+    pub(super) policy: Option<Arc<PolicyObject>>,
 }
 
 impl Held {
@@ -33,20 +37,29 @@ impl Held {
     pub(super) fn read(
         reference: &ManifestRef,
         object: Object,
-        api_version: &str,
+        api_version: &'static str,
         before: Option<&Self>,
     ) -> Self {
+        let policy =
+            has_status(reference.kind).then(|| PolicyObject::of(reference.kind, api_version, &object));
+        let mut held = Self::take(reference, object, api_version, before);
+        held.policy = policy.map(|policy| Arc::new(policy.saying(held.facts.first())));
+        held
+    }
+
+    fn take(reference: &ManifestRef, object: Object, api_version: &str, before: Option<&Self>) -> Self {
         let (version, uid) = (object.version(), object.uid().map(Box::from));
         match object.read(reference.kind, api_version) {
             Ok(manifest) => {
                 let conversion = manifest.facts();
-                Self { version, uid, facts: conversion.objects, findings: conversion.diagnostics }
+                let (facts, findings) = (conversion.objects, conversion.diagnostics);
+                Self { version, uid, facts, findings, policy: None }
             }
             Err(problem) => {
                 let same = before.filter(|before| before.uid == uid);
                 let facts = same.map(|before| before.facts.clone()).unwrap_or_default();
                 let findings = vec![unreadable(reference, problem, !facts.is_empty())];
-                Self { version, uid, facts, findings }
+                Self { version, uid, facts, findings, policy: None }
             }
         }
     }

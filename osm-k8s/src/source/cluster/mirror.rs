@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use super::cursor::Seen;
 use super::held::{Held, Objects, difference, is_of_no_namespace};
 use super::object::Object;
+use super::policies::PolicyObjects;
 use crate::manifest::{ManifestKind, ManifestRef};
 
 /// How long watches that listed again wait for the others, so that all is told at once.
@@ -78,6 +79,7 @@ pub(super) struct Mirror {
     fresh_since: Option<Instant>,
     events: Vec<SourceEvent>,
     findings_changed: bool,
+    policies_changed: bool,
 }
 
 impl Mirror {
@@ -93,6 +95,7 @@ impl Mirror {
             fresh_since: None,
             events: vec![SourceEvent::Reset],
             findings_changed: false,
+            policies_changed: false,
         }
     }
 
@@ -137,11 +140,21 @@ impl Mirror {
         std::mem::take(&mut self.to_load)
     }
 
+    /// The objects that have a status, if anything about them has changed.
+    pub(super) fn take_policies(&mut self) -> Option<PolicyObjects> {
+        if !self.is_told || !std::mem::take(&mut self.policies_changed) {
+            return None;
+        }
+        let held = self.kinds.values().flat_map(|known| known.fresh.as_ref().unwrap_or(&known.told));
+        let policies = held.filter_map(|(name, held)| Some((name.object_ref()?, held.policy.clone()?)));
+        Some(policies.collect())
+    }
+
     fn known(&mut self, kind: ManifestKind) -> &mut Known {
         self.kinds.get_mut(&kind).expect("only what is watched is seen")
     }
 
-    fn on_seen(&mut self, kind: ManifestKind, api_version: &str, seen: Seen, now: Instant) {
+    fn on_seen(&mut self, kind: ManifestKind, api_version: &'static str, seen: Seen, now: Instant) {
         match seen {
             Seen::InTouch => self.known(kind).is_in_touch = true,
             Seen::Lost(_) => self.known(kind).is_in_touch = false,
@@ -183,7 +196,7 @@ impl Mirror {
         reference
     }
 
-    fn on_listed(&mut self, kind: ManifestKind, api_version: &str, object: Object) {
+    fn on_listed(&mut self, kind: ManifestKind, api_version: &'static str, object: Object) {
         let Some(reference) = self.wanted(kind, &object) else { return };
         let known = self.known(kind);
         let held = Held::read(&reference, object, api_version, known.newest().get(&reference));
@@ -224,7 +237,7 @@ impl Mirror {
     }
 
     /// Takes in an object, unless something newer is known of it.
-    fn put(&mut self, reference: ManifestRef, api_version: &str, object: Object) {
+    fn put(&mut self, reference: ManifestRef, api_version: &'static str, object: Object) {
         if let Some(deleted) = reference.namespace.as_ref().and_then(|name| self.loading.get_mut(name)) {
             deleted.remove(&reference);
         }
@@ -238,7 +251,9 @@ impl Mirror {
         }
         let held = Held::read(&reference, object, api_version, before);
         let (events, findings) = (difference(before, Some(&held)), findings_of(before) != held.findings);
+        let policies = before.and_then(|before| before.policy.as_ref()) != held.policy.as_ref();
         objects.insert(reference, held);
+        self.policies_changed |= policies;
         if tell {
             self.events.extend(events);
             self.findings_changed |= findings;
@@ -258,6 +273,7 @@ impl Mirror {
             return;
         }
         let gone = objects.remove(reference);
+        self.policies_changed |= gone.as_ref().is_some_and(|gone| gone.policy.is_some());
         if tell {
             self.events.extend(difference(gone.as_ref(), None));
             self.findings_changed |= !findings_of(gone.as_ref()).is_empty();
@@ -292,6 +308,7 @@ impl Mirror {
 
     /// Drops what is in namespaces that are not the mesh's.
     fn forget_others(&mut self, namespaces: &BTreeSet<NamespaceName>) {
+        self.policies_changed = true;
         let is_told = self.is_told;
         for (_, known) in self.kinds.iter_mut().filter(|(kind, _)| !is_of_no_namespace(**kind)) {
             let is_ours =
@@ -345,6 +362,7 @@ impl Mirror {
         self.events.push(self.findings());
         self.events.push(SourceEvent::Ready);
         self.is_told = true;
+        self.policies_changed = true;
         self.fresh_since = None;
         self.findings_changed = false;
     }

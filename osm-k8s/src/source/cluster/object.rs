@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::document::{self, Outcome, Problem};
 use crate::manifest::{Manifest, ManifestKind, ManifestRef};
+use crate::status::PolicyStatus;
 
 /// The annotation of that mark.
 const LIST_ENDS: &str = "k8s.io/initial-events-end";
@@ -62,6 +63,18 @@ impl Object {
     pub(super) fn ends_list(&self) -> bool {
         let annotations = self.value.get("metadata").and_then(|metadata| metadata.get("annotations"));
         annotations.and_then(|all| all.get(LIST_ENDS)).is_some_and(|value| value == "true")
+    }
+
+    /// The generation of its wishes; 0 where it has none.
+    pub(super) fn generation(&self) -> i64 {
+        let generation = self.value.get("metadata").and_then(|metadata| metadata.get("generation"));
+        generation.and_then(Value::as_i64).unwrap_or(0)
+    }
+
+    /// The status that stands there; an empty one if it is none of ours.
+    pub(super) fn status(&self) -> PolicyStatus {
+        let status = self.value.get("status").map(PolicyStatus::deserialize);
+        status.and_then(Result::ok).unwrap_or_default()
     }
 
     /// How new it is. Versions of one kind are numbers that grow; 0 where the
