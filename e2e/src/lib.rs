@@ -9,6 +9,7 @@ pub mod fuzzing;
 pub mod golden;
 pub mod grpc;
 pub mod ir_text;
+pub mod kubectl;
 pub mod meshes;
 pub mod pem;
 pub mod provenance;

@@ -5,12 +5,15 @@
 pub mod artifacts;
 pub mod bench;
 pub mod check;
+pub mod cluster;
 pub mod demo;
+pub mod e2e;
 pub mod envoy;
 pub mod fuzz;
 pub mod goldens;
 pub mod grpc;
 pub mod helm;
+pub mod images;
 pub mod packages;
 pub mod suite;
 pub mod tidy;

@@ -1,11 +1,13 @@
 //! `cargo xtask VERB`: the command line of the workspace's tasks. What a verb
 //! does stands in the library.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
-use xtask::{bench, check, demo, envoy, fuzz, goldens, grpc, helm, suite, tidy, workspace};
+use xtask::cluster::{self, Layout};
+use xtask::{bench, check, demo, e2e, envoy, fuzz, goldens, grpc, helm, images, suite, tidy, workspace};
 
 /// Tasks of this workspace, each what a person or CI would otherwise type by hand.
 #[derive(Debug, Parser)]
@@ -19,8 +21,21 @@ struct Arguments {
 enum Verb {
     /// The fast part: format, tidy, lints, documentation, build, and the tests that need nothing but Rust
     Check,
-    /// Everything that `check` does, then the tests that need Envoy or root, with what they need brought
+    /// Everything that `check` does, then the tests that need Envoy, root or a cluster, with what they need brought
     Test,
+    /// The tests that need a Kubernetes cluster: that of `$KUBECONFIG`, else one of the project's own
+    E2e {
+        /// Only the test targets whose name begins so
+        #[arg(default_value = "cluster_")]
+        target: String,
+        /// Only tests whose name contains this
+        filter: Option<String>,
+    },
+    /// A Kubernetes of one node on this machine
+    #[command(subcommand)]
+    Cluster(ClusterVerb),
+    /// Packs the images of the mesh and of its tests as archives, and prints where they are
+    Images,
     /// The bookstore on this machine, with real Envoys
     Demo {
         /// Passed to `osm local demo`, for example `--once`
@@ -51,6 +66,31 @@ enum Verb {
     },
     /// Only the rules about the workspace's own text and dependencies (part of `check`)
     Tidy,
+}
+
+#[derive(Debug, Subcommand)]
+enum ClusterVerb {
+    /// Starts it, and prints the path of its kubeconfig; one that is up is left alone
+    Up,
+    /// Ends it; nothing is left of it but logs
+    Down,
+    /// Gives the one that is up the images of the mesh and of its tests
+    Load,
+    /// The process that a cluster lives by
+    #[command(hide = true)]
+    Keep {
+        #[command(flatten)]
+        layout: Layout,
+        /// End when standard input does
+        #[arg(long)]
+        tied: bool,
+    },
+    /// The first process of a cluster
+    #[command(hide = true)]
+    FirstProcess {
+        #[command(flatten)]
+        layout: Layout,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -88,6 +128,14 @@ fn run(verb: Verb) -> anyhow::Result<()> {
     match verb {
         Verb::Check => check::run(&root),
         Verb::Test => suite::run(&root),
+        Verb::E2e { target, filter } => e2e::run(&root, &target, filter.as_deref()),
+        Verb::Cluster(verb) => run_cluster(&root, verb),
+        Verb::Images => {
+            for image in images::make(&root)?.1 {
+                println!("{}", image.file.display());
+            }
+            Ok(())
+        }
         Verb::Demo { arguments } => demo::run(&root, &arguments),
         Verb::Envoy => {
             println!("{}", envoy::ensure()?.display());
@@ -107,6 +155,21 @@ fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Fuzz { target: Some(target), minimise: true, .. } => fuzz::minimise(&root, &target),
         Verb::Fuzz { target, seconds, .. } => fuzz::run(&root, target.as_deref(), seconds),
         Verb::Tidy => tidy::run(&root),
+    }
+}
+
+fn run_cluster(root: &Path, verb: ClusterVerb) -> anyhow::Result<()> {
+    match verb {
+        ClusterVerb::Up => {
+            println!("{}", cluster::up(root)?.display());
+            Ok(())
+        }
+        ClusterVerb::Down => cluster::down(root),
+        ClusterVerb::Load => {
+            images::make(root)?.1.iter().try_for_each(|image| cluster::load(root, &image.file))
+        }
+        ClusterVerb::Keep { layout, tied } => cluster::keep(&layout, tied),
+        ClusterVerb::FirstProcess { layout } => cluster::first_process(&layout),
     }
 }
 

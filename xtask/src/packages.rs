@@ -36,6 +36,19 @@ pub const LOCAL_MESH: &[Need] = &[
 /// For a mesh that an ordinary user runs, besides: what lends them user numbers.
 pub const ORDINARY_USER: &[Need] = &[Need { probe: Probe::Program("newuidmap"), package: "uidmap" }];
 
+/// For a Kubernetes of one node, besides what Go modules bring.
+pub const CLUSTER: &[Need] = &[
+    Need { probe: Probe::Program("containerd"), package: "containerd" },
+    Need { probe: Probe::Program("runc"), package: "runc" },
+    Need { probe: Probe::File("/usr/lib/cni/bridge"), package: "containernetworking-plugins" },
+    Need { probe: Probe::Program("ip"), package: "iproute2" },
+    Need { probe: Probe::Program("iptables-restore"), package: "iptables" },
+    Need { probe: Probe::Program("mount"), package: "mount" },
+    Need { probe: Probe::Program("openssl"), package: "openssl" },
+    Need { probe: Probe::Program("setpriv"), package: "util-linux" },
+    Need { probe: Probe::File("/etc/ssl/certs/ca-certificates.crt"), package: "ca-certificates" },
+];
+
 /// For compiling: a linker, a C compiler for the cryptography, and what builds the allocator.
 pub const COMPILER: &[Need] = &[
     Need { probe: Probe::Program("cc"), package: "gcc" },

@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use crate::tidy::source::Source;
 use crate::tidy::tree::Tree;
 use crate::workspace::{SELECTION, cargo, succeed, tests};
-use crate::{check, envoy, grpc, helm, packages};
+use crate::{check, e2e, envoy, grpc, helm, packages};
 
 /// What an ignored test needs, as far as it decides when and how it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,7 +20,11 @@ enum Needs {
     Root,
 }
 
-/// Runs `check`, brings Envoy and the Debian packages, then runs the tests that need them.
+/// How the names of test targets begin that need a cluster.
+pub(crate) const CLUSTER: &str = "cluster_";
+
+/// Runs `check`, brings Envoy and the Debian packages, then runs the tests that need them,
+/// and last those that need a cluster.
 ///
 /// # Errors
 /// With the name of the first step that fails, or what is missing and can't be brought.
@@ -31,7 +35,8 @@ pub fn run(root: &Path) -> Result<()> {
     let envoy = envoy::ensure()?;
     let grpc = grpc::ensure(root)?;
     let helm = helm::ensure()?;
-    let targets = ignored_targets(&Tree::load(root)?);
+    let mut targets = ignored_targets(&Tree::load(root)?);
+    targets.retain(|target, _| !target.starts_with(CLUSTER));
     for (target, needs) in by_weight(&targets) {
         if needs == Needs::Root && !packages::is_root()? {
             bail!(
@@ -47,7 +52,13 @@ pub fn run(root: &Path) -> Result<()> {
             succeed(command.env("OSM_ENVOY", &envoy).env("OSM_GRPC", &grpc).env("OSM_HELM", &helm))
         })?;
     }
-    Ok(())
+    e2e::run(root, CLUSTER, None)
+}
+
+/// The test targets that need a cluster, of those whose name begins in some way.
+pub(crate) fn cluster_targets(tree: &Tree, beginning: &str) -> Vec<String> {
+    let targets = ignored_targets(tree).into_keys();
+    targets.filter(|target| target.starts_with(CLUSTER) && target.starts_with(beginning)).collect()
 }
 
 fn by_weight(targets: &BTreeMap<String, Needs>) -> Vec<(&str, Needs)> {
@@ -107,5 +118,16 @@ mod tests {
         ];
         let tree = Tree::of(texts.map(|(path, text)| (path.to_owned(), text)).into());
         assert_eq!(by_weight(&ignored_targets(&tree)), [("b", Needs::Brought), ("a", Needs::Root)]);
+    }
+
+    #[test]
+    fn tests_that_need_a_cluster_are_known_by_the_name_of_their_target() {
+        let text = "#[test]\n#[ignore = \"needs a Kubernetes cluster: KUBECONFIG\"]\nfn x() {}".to_owned();
+        let paths =
+            ["e2e/tests/cluster_mesh/bookstore.rs", "osm-k8s/tests/cluster_source.rs", "e2e/tests/other.rs"];
+        let tree = Tree::of(paths.map(|path| (path.to_owned(), text.clone())).into());
+        assert_eq!(cluster_targets(&tree, CLUSTER), ["cluster_mesh", "cluster_source"]);
+        assert_eq!(cluster_targets(&tree, "cluster_so"), ["cluster_source"]);
+        assert!(cluster_targets(&tree, "other").is_empty());
     }
 }

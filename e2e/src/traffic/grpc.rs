@@ -1,4 +1,5 @@
-//! A gRPC service of two methods over texts, and its client.
+//! A gRPC service of two methods over texts, and its client; and the health checks of
+//! gRPC, for probes.
 //!
 //! `Unary` answers with the name and the text; `Stream` with three messages and then
 //! an error of its own, so that trailers after messages are seen.
@@ -29,9 +30,31 @@ type Codec = ProstCodec<String, String>;
 pub(super) async fn answer(request: Request<Incoming>, name: Arc<str>) -> Response<Body> {
     let mut server = Server::new(Codec::default());
     match request.uri().path() {
+        "/grpc.health.v1.Health/Check" => Server::new(HealthCodec::default()).unary(Health, request).await,
         "/echo.Echo/Unary" => server.unary(Unary(name), request).await,
         "/echo.Echo/Stream" => server.server_streaming(Stream(name), request).await,
         _ => Status::unimplemented("there are Unary and Stream").into_http(),
+    }
+}
+
+/// A health check has the name of a service in its first field, the answer a number.
+type HealthCodec = ProstCodec<i32, String>;
+
+/// Says of every service that it serves.
+struct Health;
+
+impl Service<tonic::Request<String>> for Health {
+    type Response = tonic::Response<i32>;
+    type Error = Status;
+    type Future = Ready<Result<Self::Response, Status>>;
+
+    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Status>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: tonic::Request<String>) -> Self::Future {
+        const SERVING: i32 = 1;
+        ready(Ok(tonic::Response::new(SERVING)))
     }
 }
 

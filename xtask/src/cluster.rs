@@ -1,0 +1,194 @@
+//! A Kubernetes of one node on this machine, for the tests that need a cluster: from
+//! Debian packages and Go modules, in namespaces of its own, gone without a trace.
+//!
+//! It is real: API server, etcd, controllers, scheduler, kubelet with containerd,
+//! kube-proxy, CoreDNS. `e2e/cluster/README.md` says how it holds together.
+
+use std::fs::File;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+mod authority;
+mod commands;
+mod first_process;
+mod keeper;
+mod layout;
+mod programs;
+mod ready;
+
+pub use first_process::run as first_process;
+pub use keeper::keep;
+pub use layout::Layout;
+
+use crate::{envoy, packages, workspace};
+
+/// How long any part of a cluster may take to come or to go.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A cluster to run tests in.
+#[derive(Debug)]
+pub enum Cluster {
+    /// The one that `$KUBECONFIG` names.
+    Given {
+        /// That file.
+        kubeconfig: PathBuf,
+    },
+    /// The project's own. It goes when this does.
+    Own {
+        /// Where its things are.
+        layout: Layout,
+        /// The process that it lives by.
+        keeper: Child,
+    },
+}
+
+impl Cluster {
+    /// The cluster that `$KUBECONFIG` names, else the project's own, started now.
+    ///
+    /// # Errors
+    /// When it does not come up; the message says what is missing.
+    pub fn get(root: &Path) -> Result<Self> {
+        if let Some(kubeconfig) = std::env::var_os("KUBECONFIG").filter(|given| !given.is_empty()) {
+            return Ok(Self::Given { kubeconfig: kubeconfig.into() });
+        }
+        let layout = prepare(root)?;
+        workspace::step("starting Kubernetes", || {
+            let keeper = start(&layout, true)?;
+            Ok(Self::Own { layout, keeper })
+        })
+    }
+
+    /// Gives it an image from an archive as `docker save` writes one. To a given cluster
+    /// by the command in `$OSM_LOAD_IMAGE`, to which the archive's path is added.
+    ///
+    /// # Errors
+    /// When the cluster does not take it, or nobody has said how to give it.
+    pub fn load(&self, archive: &Path) -> Result<()> {
+        match self {
+            Self::Own { layout, .. } => ready::import(layout, archive),
+            Self::Given { .. } => match std::env::var("OSM_LOAD_IMAGE") {
+                Ok(command) => ready::load_by(&command, archive),
+                Err(_) => bail!(
+                    "set $OSM_LOAD_IMAGE to a command that gives an archive of an image to the cluster of $KUBECONFIG, \
+                     such as `kind load image-archive`"
+                ),
+            },
+        }
+    }
+
+    /// Shows it to a command: `KUBECONFIG`, and `kubectl` on the path.
+    pub fn show_to<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        match self {
+            Self::Given { kubeconfig } => command.env("KUBECONFIG", kubeconfig),
+            Self::Own { layout, .. } => {
+                let path = std::env::var_os("PATH").unwrap_or_default();
+                let path =
+                    std::env::join_paths([layout.tools()].into_iter().chain(std::env::split_paths(&path)));
+                if let Ok(path) = path {
+                    command.env("PATH", path);
+                }
+                command.env("KUBECONFIG", layout.kubeconfig())
+            }
+        }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if let Self::Own { keeper, .. } = self {
+            drop(keeper.stdin.take());
+            if let Err(error) = keeper.wait() {
+                eprintln!("xtask: the cluster could not be waited for: {error}");
+            }
+        }
+    }
+}
+
+/// Brings up a cluster that stays, and returns the path of its kubeconfig. One that is
+/// up already is left alone.
+///
+/// # Errors
+/// As [`Cluster::get`].
+pub fn up(root: &Path) -> Result<PathBuf> {
+    let layout = prepare(root)?;
+    if keeper::lock(&layout).is_ok() {
+        workspace::step("starting Kubernetes", || start(&layout, false).map(drop))?;
+    }
+    Ok(layout.kubeconfig())
+}
+
+/// Takes down the cluster that is up, or what is left of one.
+///
+/// # Errors
+/// When it does not end.
+pub fn down(root: &Path) -> Result<()> {
+    keeper::stop(&layout(root, PathBuf::new())?)
+}
+
+/// Gives the cluster that is up an image.
+///
+/// # Errors
+/// When there is none, or it does not take the image.
+pub fn load(root: &Path, archive: &Path) -> Result<()> {
+    ready::import(&layout(root, PathBuf::new())?, archive)
+}
+
+/// Sees to it that everything is there that a cluster needs, before anything is started.
+fn prepare(root: &Path) -> Result<Layout> {
+    if !packages::is_root()? {
+        bail!(
+            "a cluster of the project's own needs root (namespaces, mounts, routes): run this as root, \
+             or set $KUBECONFIG to a cluster of yours"
+        );
+    }
+    packages::ensure(packages::CLUSTER)?;
+    let unready = layout(root, PathBuf::new())?;
+    let programs = programs::ensure(&root.join("e2e/cluster/node"), &unready.cache)?;
+    Ok(Layout { programs, ..unready })
+}
+
+fn layout(root: &Path, programs: PathBuf) -> Result<Layout> {
+    let cache = envoy::cache()?.join("cluster");
+    Ok(Layout { cache, programs, config: root.join("e2e/cluster/config") })
+}
+
+/// Starts the keeper in a process group of its own, and waits until the cluster serves.
+fn start(layout: &Layout, tied: bool) -> Result<Child> {
+    let said = layout.cache.join("keeper.log");
+    std::fs::create_dir_all(&layout.cache).with_context(|| format!("making {}", layout.cache.display()))?;
+    let log = File::create(&said).with_context(|| format!("writing {}", said.display()))?;
+    let mut keeper = Command::new(std::env::current_exe().context("finding this program")?);
+    keeper.args(["cluster", "keep"]).args(layout.words()).args(tied.then_some("--tied"));
+    keeper.stdin(if tied { Stdio::piped() } else { Stdio::null() }).stdout(Stdio::null()).stderr(log);
+    let mut keeper = keeper.process_group(0).spawn().context("starting the cluster's keeper")?;
+    ready::complete(layout, &mut keeper).map_err(|error| {
+        let logs = layout.logs();
+        let said = [said, logs.join("first-process.log")]
+            .map(|file| std::fs::read_to_string(file).unwrap_or_default());
+        drop(keeper.stdin.take());
+        if let Err(error) = keeper::stop(layout) {
+            eprintln!("xtask: {error:#}");
+        }
+        error.context(format!("{}\nthe logs are in {}", said.join("").trim(), logs.display()))
+    })?;
+    Ok(keeper)
+}
+
+/// Asks again and again until the answer is yes.
+///
+/// # Errors
+/// That of the question, at once, or that the patience ended.
+fn until(what: &str, mut ask: impl FnMut() -> Result<bool>) -> Result<()> {
+    let began = Instant::now();
+    while !ask().with_context(|| format!("waiting for {what}"))? {
+        if began.elapsed() > PATIENCE {
+            bail!("no {what} within {} s", PATIENCE.as_secs());
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    Ok(())
+}
