@@ -1,5 +1,7 @@
 //! The webhooks over TLS, with a certificate that is exchanged live.
 
+mod places;
+
 use std::future::Future;
 use std::io;
 use std::pin::pin;
@@ -14,18 +16,18 @@ use osm_certs::provider::CertificateWatch;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-/// How many connections are open at once; more wait to be accepted.
-const MAX_CONNECTIONS: usize = 256;
-/// How long a handshake may take, and the head of a request, which is also how
-/// long a connection stays open without one.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// How long a connection is served at most: whoever wants more connects anew.
-const MAX_LIFE: Duration = Duration::from_secs(600);
-/// How long connections have to end.
+use places::Places;
+
+/// How long a handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long a connection stays open without a request. Longer than the 90 s of API servers, so
+/// that it is they who close it, and never while one of theirs is on its way.
+const IDLE: Duration = Duration::from_secs(120);
+/// How long requests have to end after `shutdown`.
 const DRAIN: Duration = Duration::from_secs(10);
 /// How long to wait where no connection can be accepted, for lack of something.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -42,7 +44,8 @@ pub enum ServeError {
 }
 
 /// Serves pages until `shutdown`, then lets requests end. Connections wait until there is a
-/// certificate; a renewed one holds for those that come later.
+/// certificate; a renewed one holds for those that come later. Each address may have a
+/// bounded number of them, so that no stranger takes the place of the API server.
 ///
 /// # Errors
 /// When there is no certificate that can be used.
@@ -55,7 +58,8 @@ pub async fn serve(
     let first = certificate.ready().await.map_err(|_| ServeError::NoCertificate)?;
     let mut acceptor = acceptor(&first)?;
     let mut can_change = true;
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let places = Places::default();
+    let (closing, closed) = watch::channel(());
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
     loop {
@@ -71,15 +75,13 @@ pub async fn serve(
                 (Ok(()), None) => {}
                 (Err(_), _) => can_change = false,
             },
-            Ok(place) = Arc::clone(&places).acquire_owned() => {
-                let socket = tokio::select! {
-                    () = shutdown.as_mut() => break,
-                    accepted = accept(&listener) => accepted,
-                };
-                let (acceptor, pages) = (acceptor.clone(), pages.clone());
+            (socket, address) = accept(&listener) => {
+                // Dropping the socket closes it.
+                let Some(place) = places.take(address.ip()) else { continue };
+                let talk = talk(socket, acceptor.clone(), pages.clone(), closed.clone());
                 connections.spawn(async move {
-                    if let Err(error) = talk(socket, acceptor, pages).await {
-                        tracing::debug!(%error, "connection to the webhooks breaks");
+                    if let Err(error) = talk.await {
+                        tracing::debug!(%address, %error, "connection to the webhooks breaks");
                     }
                     drop(place);
                 });
@@ -87,6 +89,7 @@ pub async fn serve(
         }
     }
     drop(listener);
+    drop(closing);
     let drain = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(DRAIN, drain).await.is_err() {
         connections.shutdown().await;
@@ -94,10 +97,10 @@ pub async fn serve(
     Ok(())
 }
 
-async fn accept(listener: &TcpListener) -> TcpStream {
+async fn accept(listener: &TcpListener) -> (TcpStream, std::net::SocketAddr) {
     loop {
         match listener.accept().await {
-            Ok((socket, _)) => return socket,
+            Ok(accepted) => return accepted,
             Err(error) => {
                 tracing::warn!(%error, "new connections to the webhooks cannot be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -106,16 +109,24 @@ async fn accept(listener: &TcpListener) -> TcpStream {
     }
 }
 
-async fn talk(socket: TcpStream, acceptor: TlsAcceptor, pages: Router) -> io::Result<()> {
+/// Serves one connection; when `closed` ends, only the request that is being answered.
+async fn talk(
+    socket: TcpStream,
+    acceptor: TlsAcceptor,
+    pages: Router,
+    mut closed: watch::Receiver<()>,
+) -> io::Result<()> {
     socket.set_nodelay(true)?;
-    let tls = tokio::time::timeout(PATIENCE, acceptor.accept(socket)).await.map_err(io::Error::other)??;
+    let tls = tokio::time::timeout(HANDSHAKE, acceptor.accept(socket)).await.map_err(io::Error::other)??;
     let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(64 * 1024);
-    let served = http.serve_connection(TokioIo::new(tls), TowerToHyperService::new(pages));
-    match tokio::time::timeout(MAX_LIFE, served).await {
-        Ok(ended) => ended.map_err(io::Error::other),
-        Err(_) => Ok(()),
+    http.timer(TokioTimer::new()).header_read_timeout(IDLE).max_buf_size(64 * 1024);
+    let mut served = pin!(http.serve_connection(TokioIo::new(tls), TowerToHyperService::new(pages)));
+    tokio::select! {
+        ended = served.as_mut() => return ended.map_err(io::Error::other),
+        _ = closed.changed() => {}
     }
+    served.as_mut().graceful_shutdown();
+    served.await.map_err(io::Error::other)
 }
 
 /// TLS 1.2 and 1.3, as the API server speaks, without a client certificate: it shows none
