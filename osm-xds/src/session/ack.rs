@@ -225,8 +225,15 @@ impl KindState {
                 }
                 Said::Resource(_) if blame == Blame::TheOne => {
                     let pending = pending.unwrap_or_else(|| Pending::new(item.had.clone()));
-                    let doubtful = pending.doubtful || item.doubtful;
-                    self.ready.insert(name, Pending { has: item.had, doubtful, ..pending });
+                    // Nothing of refused endpoints is applied, and their cluster starts without
+                    // any. To say the last ones again when they are gone would never end.
+                    let is_answered = self.kind == ResourceKind::Endpoints && target.is_none();
+                    let doubtful = !is_answered && (pending.doubtful || item.doubtful);
+                    let pending = Pending { has: item.had, doubtful, ..pending };
+                    // What was refused may be gone by now: then nothing is left to say of it.
+                    if !pending.is_moot(target.map(|target| target.version)) {
+                        self.ready.insert(name, pending);
+                    }
                 }
                 said => {
                     let pinned = said.into_resource().filter(|_| is_target);

@@ -314,10 +314,7 @@ impl KindState {
         } else if !self.ready.contains_key(name) && !self.is_unswept(name) {
             self.ready.insert(name.clone(), Pending::new(Has::of(old.get(key))));
         }
-        let is_moot = |pending: &Pending| {
-            let same = target.map_or(pending.has.nothing(), |_| pending.has.version() == target);
-            same && !pending.must_be_said()
-        };
-        self.ready.get(name).is_some_and(is_moot) && self.ready.remove(name).is_some()
+        let is_moot = self.ready.get(name).is_some_and(|pending| pending.is_moot(target));
+        is_moot && self.ready.remove(name).is_some()
     }
 }

@@ -45,6 +45,12 @@ impl Pending {
         Self { doubtful: true, alone: true, ..Self::new(has) }
     }
 
+    /// Whether there is nothing to say: the proxy has the target, or neither is there.
+    pub(super) fn is_moot(&self, target: Option<Version>) -> bool {
+        let same = target.map_or(self.has.nothing(), |_| self.has.version() == target);
+        same && !self.must_be_said()
+    }
+
     /// Whether to say it even if the proxy seems to have it.
     pub(super) fn must_be_said(&self) -> bool {
         self.forced || self.doubtful

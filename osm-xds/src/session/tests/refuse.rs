@@ -270,3 +270,30 @@ fn i9_a_refusal_names_the_objects_that_made_the_resource() {
     assert_eq!((&nack.suspects[0].key, &nack.suspects[0].origins[..]), (&key, &[origin][..]));
     assert_eq!(session.status().refused[0].0, nack.suspects[0]);
 }
+
+#[test]
+fn what_is_gone_before_its_refusal_comes_is_not_kept() {
+    let proxy = ProxyId::new("a".parse().expect("valid"), "shop/till".parse().expect("valid"));
+    let mut session = DeltaSession::new(&proxy, Arc::default());
+    let cluster = resources::cluster("c", "1", &[]);
+    session.on_view(Arc::new(View::new(1, [Arc::new(Layer::new(LayerId::unique(), [cluster]))])));
+    let now = Instant::now();
+    let request = DeltaDiscoveryRequest {
+        node: Some(Node { id: "a".to_owned(), ..Node::default() }),
+        type_url: ResourceKind::Cluster.type_url().to_owned(),
+        ..Default::default()
+    };
+    session.on_request(request.clone(), now).expect("no failure");
+    let response = session.next_response(now).expect("the cluster");
+    // Nobody reads, so that there is no response in which to say that it is gone.
+    session.on_view(Arc::new(View::new(2, [Arc::new(Layer::new(LayerId::unique(), []))])));
+    assert_eq!(session.status().kinds[0].ready, 1);
+    let refusal = DeltaDiscoveryRequest {
+        response_nonce: response.nonce.to_string(),
+        error_detail: Some(Status { message: "bad".to_owned(), ..Status::default() }),
+        ..request
+    };
+    session.on_request(refusal, now).expect("no failure").nack.expect("a refusal");
+    let kind = session.status().kinds[0];
+    assert_eq!((kind.ready, kind.held, kind.refused), (0, 0, 0));
+}

@@ -356,3 +356,24 @@ fn a_deadline_that_has_passed_with_nothing_to_say_is_none_any_more() {
         ",
     );
 }
+
+#[test]
+fn endpoints_that_are_refused_and_gone_are_not_said_again_and_again() {
+    Transcript::sotw().play(
+        "
+        view 1 cds:a=1 cds:b=1 eds:a=1 eds:b=1
+        <- cds
+        -> 1 cds a=1 b=1
+        <- eds a b
+        -> 2 eds a=1 b=1
+        <- nack 2 bad
+        -> 3 eds a=1
+        view 2 cds:a=1 cds:b=1 eds:b=1
+        <- nack 3 bad
+        -> 4 eds b=1
+        -> nothing
+        <- ack 4
+        -> nothing
+        ",
+    );
+}
