@@ -48,6 +48,27 @@ impl Core {
         }
     }
 
+    /// Takes note that a state-of-the-world proxy asks for names of a kind for the
+    /// first time. Before it was told of any cluster in this stream it can ask for
+    /// endpoints only because it has clusters, though it reports no version of them:
+    /// the good parts of a response that it refused. So it is with routes and listeners.
+    pub(super) fn remember_users(&mut self, kind: ResourceKind) {
+        let user = match kind {
+            ResourceKind::Endpoints => ResourceKind::Cluster,
+            ResourceKind::Route => ResourceKind::Listener,
+            ResourceKind::Cluster | ResourceKind::Listener | ResourceKind::Secret => return,
+        };
+        let state = self.kind(user);
+        let was_told = state.last_nonce.is_some() || state.delivered > 0;
+        let is_noted = state.reported.is_some() || state.earlier.is_some();
+        if was_told || is_noted || !state.interest.seen {
+            return;
+        }
+        self.resumed.get_or_insert_default();
+        self.kind_mut(user).reported = Some("".into());
+        self.settle_version(user);
+    }
+
     /// Compares what an incremental proxy has with the view. Does nothing until
     /// there is a view.
     pub(super) fn settle_initial(&mut self, kind: ResourceKind) {

@@ -71,6 +71,9 @@ impl SotwSession {
         let is_answer = received.acknowledged.is_some() || received.nack.is_some();
         let changed = self.ask(kind, &asked);
         if is_first {
+            if asked.named {
+                self.core.remember_users(kind);
+            }
             self.core.remember_version(kind, &request.version_info);
             self.core.settle_version(kind);
         }

@@ -126,6 +126,23 @@ fn i9_what_a_proxy_kept_from_before_this_stream_stays_through_later_changes() {
 }
 
 #[test]
+fn i9_what_a_proxy_has_only_from_responses_that_it_refused_stays() {
+    Transcript::sotw().play(
+        "
+        view 1 cds:a=1 cds:b=1 eds:a=1
+        <- cds
+        # It reports no version, and asks for what only a cluster makes it ask for.
+        <- eds a
+        -> 1 cds a=1 b=1
+        -> 2 eds a=1
+        <- nack 1 Error adding/updating cluster(s) a: bad
+        refused cds:a=1
+        -> 3 cds a=1 b=1
+        ",
+    );
+}
+
+#[test]
 fn what_routes_from_before_this_stream_use_stays_until_they_are_told() {
     Transcript::sotw().play(
         "
