@@ -185,6 +185,13 @@ impl FakeEnvoy {
         self.world.warming.keys().map(String::as_str)
     }
 
+    /// The version of a kind that it reports when it connects anew: that of the last
+    /// response that it accepted (state of the world). Empty if there was none.
+    #[must_use]
+    pub fn reports(&self, kind: ResourceKind) -> &str {
+        &self.kinds[kind as usize].version_info
+    }
+
     /// What it has of a kind in another version than it will tell when it connects
     /// anew: the good parts of a response that it refused.
     #[must_use]

@@ -7,8 +7,9 @@ use envoy_types::pb::envoy::service::discovery::v3 as discovery;
 use envoy_types::pb::google::rpc::Status;
 
 use super::{Answer, FakeEnvoy};
-use crate::resource::ResourceKind;
+use crate::resource::{ResourceKey, ResourceKind};
 use crate::session::Dialect;
+use crate::testing::resources;
 
 /// A request of either dialect.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +18,15 @@ pub enum Request {
     Delta(discovery::DeltaDiscoveryRequest),
     /// One of the state of the world.
     Sotw(discovery::DiscoveryRequest),
+}
+
+impl Request {
+    /// What it says that is no longer asked for (incremental).
+    pub(crate) fn lets_go(&self) -> Vec<ResourceKey> {
+        let Self::Delta(request) = self else { return Vec::new() };
+        let Some(kind) = ResourceKind::from_type_url(&request.type_url) else { return Vec::new() };
+        request.resource_names_unsubscribe.iter().map(|name| resources::key(kind, name)).collect()
+    }
 }
 
 impl FakeEnvoy {

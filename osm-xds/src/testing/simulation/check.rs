@@ -1,11 +1,12 @@
 //! What has to hold when everything has come to rest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use osm_core::policy;
 use osm_core::snapshot::SnapshotBuilder;
 
+use super::super::references;
 use super::Broken;
 use super::parts::ViewEngine;
 use super::proxy::Proxy;
@@ -117,15 +118,31 @@ impl World {
 }
 
 impl Proxy {
-    /// What was read since somebody last looked, and in how many responses.
+    /// What was read since somebody last looked, but for what it let go of, and in
+    /// how many responses.
     pub(super) fn take_read(&mut self) -> (Vec<(ResourceKey, bool)>, usize) {
-        (std::mem::take(&mut self.read), std::mem::take(&mut self.responses))
+        let let_go = std::mem::take(&mut self.let_go);
+        let mut read = std::mem::take(&mut self.read);
+        read.retain(|(key, _)| !let_go.contains(key));
+        (read, std::mem::take(&mut self.responses))
     }
 
     /// Whether it has just what its view says.
     pub(super) fn has_all_of(&self, view: &View) -> bool {
         self.envoy.is_warm()
             && ResourceKind::ALL.into_iter().all(|kind| self.wanted(kind, view) == self.had(kind))
+    }
+
+    /// The names of what it had and did not tell when it began its stream, and of all
+    /// that this asks for.
+    fn untold_with_needs(&self) -> BTreeSet<String> {
+        let mut names: BTreeSet<String> = self.untold.iter().map(|(_, name)| name.clone()).collect();
+        for (kind, name) in &self.untold {
+            let body = self.envoy.has(*kind).get(name);
+            let found = body.and_then(|body| references(*kind, body).ok()).unwrap_or_default();
+            names.extend(found.endpoints.into_iter().chain(found.secrets).chain(found.routes));
+        }
+        names
     }
 
     fn wanted<'a>(&self, kind: ResourceKind, view: &'a View) -> BTreeMap<&'a str, &'a [u8]> {
@@ -151,14 +168,15 @@ impl Verdict<'_> {
     fn check(&self) -> Result<(), Broken> {
         let Self { world, proxy, view, status } = self;
         let at_odds = world.is_at_odds(view);
+        let untold = proxy.untold_with_needs();
         for kind in ResourceKind::ALL {
             let (wanted, had) = (proxy.wanted(kind, view), proxy.had(kind));
             for resource in wanted.keys().filter_map(|name| view.get(&key(kind, name))) {
                 self.check_one(resource, had.get(resource.key.name.as_str()).copied())?;
             }
-            // What it keeps in place of what it refuses may use what is gone.
-            let is_excused =
-                |name: &&&str| at_odds || self.proxy.untold.iter().any(|(_, untold)| untold == **name);
+            // What it keeps in place of what it refuses may use what is gone, and so may
+            // what nobody knows of.
+            let is_excused = |name: &&&str| at_odds || untold.contains(**name);
             let mut extra = had.keys().filter(|name| !wanted.contains_key(*name));
             if let Some(name) = extra.find(|name| !is_excused(name)) {
                 return self.broken(format!("{kind} {name} is there and should not be"));

@@ -69,7 +69,9 @@ pub(super) struct Proxy {
     pub(super) silent: bool,
     /// Whether it was silent since it began its stream.
     pub(super) was_silent: bool,
-    /// Whether it had something when it began its stream.
+    /// Whether it had something when it began its stream, or may have had by what it
+    /// told: one that accepted a response without any cluster, and then refused one of
+    /// which it applied a part, tells the same as one that has none.
     resumed: bool,
     /// Whether it was told of clusters in its stream.
     told: bool,
@@ -80,8 +82,14 @@ pub(super) struct Proxy {
     pub(super) was_doubtful: bool,
     /// What it had, and did not tell, when it began its stream.
     pub(super) untold: BTreeSet<(ResourceKind, String)>,
+    /// What it was told is gone in responses that it refused: that is in doubt, and is
+    /// kept until it is said again.
+    pub(super) lost: BTreeSet<ResourceKey>,
     /// What was read since somebody last looked: whether the proxy had just this.
     pub(super) read: Vec<(ResourceKey, bool)>,
+    /// What it has let go of since then. If it asks for that anew, it is told again,
+    /// although it may have read it meanwhile in a response that was on its way.
+    pub(super) let_go: BTreeSet<ResourceKey>,
     /// How many responses were read since then.
     pub(super) responses: usize,
 }
@@ -107,7 +115,9 @@ impl Proxy {
             doubtful: BTreeSet::new(),
             was_doubtful: false,
             untold: BTreeSet::new(),
+            lost: BTreeSet::new(),
             read: Vec::new(),
+            let_go: BTreeSet::new(),
             responses: 0,
         }
     }
@@ -127,8 +137,11 @@ impl Proxy {
         self.doubtful.extend(self.envoy.warming().map(str::to_owned));
         self.was_doubtful = !self.doubtful.is_empty();
         self.was_silent = self.silent;
-        self.resumed = ResourceKind::ALL.iter().any(|kind| !self.envoy.has(*kind).is_empty());
+        let has_something = ResourceKind::ALL.iter().any(|kind| !self.envoy.has(*kind).is_empty());
+        let tells = ResourceKind::ALL.iter().any(|kind| !self.envoy.reports(*kind).is_empty());
+        self.resumed = has_something || tells;
         self.told = false;
+        self.lost.clear();
         let of = |kind: ResourceKind| {
             self.envoy.untold(kind).into_iter().map(move |name| (kind, name.to_owned())).collect::<Vec<_>>()
         };
@@ -160,6 +173,20 @@ impl Proxy {
         Ok(())
     }
 
+    /// Notes what a response that was read says is gone.
+    pub(super) fn note_lost(&mut self, response: &Response, taste: &Taste) {
+        let is_refused =
+            response.resources.iter().any(|resource| taste.refuses(&resource.key, &resource.body));
+        for name in &response.removed {
+            let key = ResourceKey::new(response.kind, name.clone());
+            if is_refused {
+                self.lost.insert(key);
+            } else {
+                self.lost.remove(&key);
+            }
+        }
+    }
+
     /// Judges what was broken by a response that was read.
     pub(super) fn judge(&mut self, seen: usize, letter: &Letter, taste: &Taste) -> Result<(), Broken> {
         let kind = letter.response.kind;
@@ -175,11 +202,11 @@ impl Proxy {
                 Violation::Early { cluster, .. } => {
                     self.doubtful.contains(cluster) || (unknown && is_refused(cluster))
                 }
-                Violation::Gone { kind: ResourceKind::Cluster, user, .. } => {
+                Violation::Gone { kind, user, .. } => {
+                    // Nobody can take away what uses it, and nobody knows of.
                     let untold = self.untold.iter().any(|(_, name)| name == user);
-                    (unknown && is_first) || untold
+                    untold || (*kind == ResourceKind::Cluster && unknown && is_first)
                 }
-                Violation::Gone { .. } => false,
             };
             if !excused && !letter.overdue {
                 return Err(Broken::new(Property::Order, format!("{}: {violation}", self.id)));

@@ -155,8 +155,9 @@ impl World {
                 Subscription::Wildcard if kept <= kind.delivered => kept,
                 Subscription::Wildcard => {
                     let shown = stream.view.as_ref().map_or(0, |view| view.iter(kind.kind).count());
-                    let doubtful = self.proxies[stream.proxy].envoy.has(kind.kind).len();
-                    kind.delivered + shown + doubtful
+                    let proxy = &self.proxies[stream.proxy];
+                    let lost = proxy.lost.iter().filter(|key| key.kind == kind.kind).count();
+                    kind.delivered + shown + proxy.envoy.has(kind.kind).len() + lost
                 }
             };
             if kept > limit || kind.in_flight > self.options.max_outstanding {

@@ -292,6 +292,7 @@ impl World {
     pub(super) fn say(&mut self, place: usize, requests: Vec<Request>) {
         let Some(id) = self.proxies[place].stream else { return };
         for request in requests {
+            self.proxies[place].let_go.extend(request.lets_go());
             let delay = self.random.within(&self.faults.delay);
             let arrival = &mut self.proxies[place].arrival[1];
             *arrival = (*arrival).max(self.queue.now() + delay);
@@ -310,6 +311,7 @@ impl World {
         }
         let proxy = &mut self.proxies[place];
         proxy.look(letter)?;
+        proxy.note_lost(&letter.response, &self.taste);
         let seen = proxy.envoy.violations().len();
         let requests = proxy.envoy.receive(&letter.response);
         proxy.judge(seen, letter, &self.taste)?;
