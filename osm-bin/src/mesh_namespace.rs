@@ -1,14 +1,10 @@
 //! The marks by which a namespace is part of a mesh, and what they mean.
 
+pub use osm_k8s::injector::decision::{IGNORE_LABEL as IGNORE, INJECTION_ANNOTATION as INJECTION};
+pub use osm_k8s::manifest::MONITORED_BY_LABEL as MONITORED_BY;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// The label of a namespace that is in a mesh; its value is the mesh.
-pub const MONITORED_BY: &str = "openservicemesh.io/monitored-by";
-/// The label of a namespace that webhooks leave alone.
-pub const IGNORE: &str = "openservicemesh.io/ignore";
-/// The annotation that says whether pods get a sidecar.
-pub const INJECTION: &str = "openservicemesh.io/sidecar-injection";
 /// The annotation that says whether the metrics of sidecars are scraped.
 pub const METRICS: &str = "openservicemesh.io/metrics";
 

@@ -1,14 +1,10 @@
 //! What the object of a pod says about its sidecar, and whether it should have one.
 
+pub use osm_k8s::injector::PROXY_CONTAINER as CONTAINER;
+use osm_k8s::injector::decision::{Decision, OfMesh, OfNamespace, Texts};
+pub use osm_k8s::manifest::PROXY_UUID_LABEL as PROXY;
 use serde::Serialize;
 use serde_json::Value;
-
-use crate::mesh_namespace::{self, INJECTION};
-
-/// The label of a pod that has a sidecar; its value is the proxy.
-pub const PROXY: &str = "osm-proxy-uuid";
-/// The name of the sidecar's container.
-pub const CONTAINER: &str = "envoy";
 
 /// The sidecar of a pod.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -57,23 +53,29 @@ fn named<'v>(object: &'v Value, lists: [&str; 2]) -> Option<&'v Value> {
     entries.into_iter().find(|entry| entry["name"] == CONTAINER)
 }
 
-/// Whether the webhook gives a new pod a sidecar, in this namespace of the mesh.
+/// Whether a pod has ended or is about to, and needs nothing any more.
 #[must_use]
-pub fn is_injected(pod: &Value, namespace: &Value) -> bool {
-    if pod["spec"]["hostNetwork"] == true
-        || !namespace["metadata"]["labels"][mesh_namespace::IGNORE].is_null()
-    {
-        return false;
-    }
-    let says = |object: &Value| {
-        let value = object["metadata"]["annotations"][INJECTION].as_str()?.to_ascii_lowercase();
-        match value.as_str() {
-            "enabled" | "yes" | "true" => Some(true),
-            "disabled" | "no" | "false" => Some(false),
-            _ => None,
-        }
+pub fn is_over(pod: &Value) -> bool {
+    matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))
+        || !pod["metadata"]["deletionTimestamp"].is_null()
+}
+
+/// Whether the webhook of a mesh gives a new pod a sidecar, in this namespace. One that it would refuse gets none.
+#[must_use]
+pub fn is_injected(mesh: &str, pod: &Value, namespace: &Value) -> bool {
+    let texts = |value: &Value| -> Texts {
+        let fields = value.as_object().into_iter().flatten();
+        fields.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect()
     };
-    says(pod).or_else(|| says(namespace)).unwrap_or(false)
+    let metadata = &namespace["metadata"];
+    let (labels, annotations) = (texts(&metadata["labels"]), texts(&metadata["annotations"]));
+    let name = metadata["name"].as_str().unwrap_or_default();
+    let namespace = OfNamespace { name, labels: &labels, annotations: &annotations };
+    let pod_annotations = texts(&pod["metadata"]["annotations"]);
+    let host_network = pod["spec"]["hostNetwork"] == true;
+    // A namespace with a control plane is in no mesh, so that it needs not be told apart here.
+    let mesh = OfMesh { name: mesh, namespace: None };
+    Decision::of(mesh, namespace, &pod_annotations, host_network).is_ok_and(Decision::injects)
 }
 
 #[cfg(test)]
@@ -81,6 +83,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::mesh_namespace::{INJECTION, MONITORED_BY};
 
     fn pod(lists: [&str; 2]) -> Value {
         let [containers, statuses] = lists;
@@ -108,23 +111,13 @@ mod tests {
     }
 
     #[test]
-    fn the_annotation_of_the_pod_counts_more_than_that_of_its_namespace() {
-        let annotated = |value: Option<&str>| json!({"metadata": {"annotations": {(INJECTION): value}}});
-        for (pod, namespace, expected) in [
-            (None, Some("enabled"), true),
-            (Some("Yes"), None, true),
-            (Some("disabled"), Some("enabled"), false),
-            (Some("enabled"), Some("disabled"), true),
-            (None, None, false),
-        ] {
-            assert_eq!(
-                is_injected(&annotated(pod), &annotated(namespace)),
-                expected,
-                "{pod:?} {namespace:?}"
-            );
-        }
-        let mut host = annotated(Some("enabled"));
-        host["spec"] = json!({"hostNetwork": true});
-        assert!(!is_injected(&host, &annotated(Some("enabled"))));
+    fn a_pod_is_injected_as_the_webhook_decides() {
+        let namespace = json!({"metadata": {"name": "shop", "labels": {(MONITORED_BY): "osm"},
+            "annotations": {(INJECTION): "enabled"}}});
+        let injected = |mesh, pod: Value| is_injected(mesh, &pod, &namespace);
+        assert!(injected("osm", json!({})));
+        assert!(!injected("blue", json!({})), "another mesh's namespace");
+        assert!(!injected("osm", json!({"metadata": {"annotations": {(INJECTION): "no"}}})));
+        assert!(!injected("osm", json!({"spec": {"hostNetwork": true}})));
     }
 }

@@ -66,10 +66,7 @@ fn list(place: &mut Value) -> &mut Vec<Value> {
     if !place.is_array() {
         *place = Value::Array(Vec::new());
     }
-    match place {
-        Value::Array(items) => items,
-        _ => unreachable!("it was made a list above"),
-    }
+    place.as_array_mut().expect("it was made a list above")
 }
 
 /// A text as what it looks like. A number with a leading zero is a text.

@@ -3,17 +3,17 @@
 use serde_json::Value;
 
 use super::Check;
-use crate::sidecar::{Sidecar, is_injected};
+use crate::sidecar::{Sidecar, is_injected, is_over};
 
-/// Checks the pods of a namespace of a mesh: one check for the namespace, and one for each pod that is not as it should be.
+/// Checks the pods of a namespace of this mesh: one check for the namespace, and one for each pod that is not as it should be.
 #[must_use]
-pub fn check(namespace: &Value, pods: &[Value]) -> Vec<Check> {
+pub fn check(mesh: &str, namespace: &Value, pods: &[Value]) -> Vec<Check> {
     let name = namespace["metadata"]["name"].as_str().unwrap_or_default();
     let mut sidecars = 0;
     let mut bad = Vec::new();
     for pod in pods.iter().filter(|pod| !is_over(pod)) {
         let pod_name = format!("{name}/{}", pod["metadata"]["name"].as_str().unwrap_or_default());
-        match (Sidecar::of(pod), is_injected(pod, namespace)) {
+        match (Sidecar::of(pod), is_injected(mesh, pod, namespace)) {
             (Some(sidecar), _) if sidecar.ready => sidecars += 1,
             (Some(_), _) => bad.push(Check::bad(
                 format!("the sidecar of {pod_name} is ready"),
@@ -40,12 +40,6 @@ fn short(pod: &str) -> &str {
     pod.split_once('/').map_or(pod, |(_, name)| name)
 }
 
-/// Whether a pod has ended, and needs nothing any more.
-fn is_over(pod: &Value) -> bool {
-    matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))
-        || !pod["metadata"]["deletionTimestamp"].is_null()
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -65,9 +59,10 @@ mod tests {
     #[test]
     fn pods_that_slipped_through_and_sidecars_that_are_not_ready_are_named() {
         let annotations = json!({"openservicemesh.io/sidecar-injection": "enabled"});
-        let namespace = json!({"metadata": {"name": "shop", "annotations": annotations}});
+        let labels = json!({"openservicemesh.io/monitored-by": "osm"});
+        let namespace = json!({"metadata": {"name": "shop", "labels": labels, "annotations": annotations}});
         let good = [pod("a", Some(true))];
-        let checks = check(&namespace, &good);
+        let checks = check("osm", &namespace, &good);
         assert!(
             checks.len() == 1 && checks[0].ok && checks[0].what.contains("1 with a sidecar"),
             "{checks:?}"
@@ -75,9 +70,10 @@ mod tests {
         let mut over = pod("d", None);
         over["status"]["phase"] = json!("Succeeded");
         let pods = [pod("a", Some(true)), pod("b", None), pod("c", Some(false)), over];
-        let named: Vec<String> = check(&namespace, &pods).into_iter().map(|check| check.what).collect();
+        let named: Vec<String> =
+            check("osm", &namespace, &pods).into_iter().map(|check| check.what).collect();
         assert_eq!(named, ["shop/b has a sidecar", "the sidecar of shop/c is ready"]);
         let without = json!({"metadata": {"name": "shop"}});
-        assert!(check(&without, &[pod("b", None)])[0].ok, "nobody asked for a sidecar");
+        assert!(check("osm", &without, &[pod("b", None)])[0].ok, "nobody asked for a sidecar");
     }
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::connection::{Cluster, ClusterArgs};
 use super::table::{Output, show};
 use super::verify::envoy;
-use crate::sidecar::{PROXY, Sidecar};
+use crate::sidecar::{PROXY, Sidecar, is_over};
 
 /// Shows certificates
 #[derive(Debug, Clone, Args)]
@@ -80,7 +80,8 @@ impl CertsArgs {
 
 async fn certificates(cluster: &Cluster, namespace: Option<&str>) -> Result<Vec<Certificate>> {
     let mut found = Vec::new();
-    for pod in cluster.objects.list(("v1", "Pod"), namespace, PROXY).await?.iter().filter_map(Sidecar::of) {
+    let pods = cluster.objects.list(("v1", "Pod"), namespace, PROXY).await?;
+    for pod in pods.iter().filter(|pod| !is_over(pod)).filter_map(Sidecar::of) {
         let name: QualifiedName = format!("{}/{}", pod.namespace, pod.pod).parse()?;
         let certificate = match envoy(cluster, &name, "certs").await {
             Ok(certs) => of(&certs),

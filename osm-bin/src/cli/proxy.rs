@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::connection::{Cluster, ClusterArgs};
 use super::table::{Output, show};
-use crate::sidecar::{PROXY, Sidecar};
+use crate::sidecar::{PROXY, Sidecar, is_over};
 
 /// The port of Envoy's administration, on the loopback address of the pod.
 pub(super) const ADMIN_PORT: u16 = 15000;
@@ -113,7 +113,7 @@ pub(super) async fn sidecar(cluster: &Cluster, namespace: &str, pod: &str) -> Re
 
 async fn list(cluster: &Cluster, namespace: Option<&str>, output: Output) -> Result<()> {
     let pods = cluster.objects.list(("v1", "Pod"), namespace, PROXY).await?;
-    let sidecars: Vec<Sidecar> = pods.iter().filter_map(Sidecar::of).collect();
+    let sidecars: Vec<Sidecar> = pods.iter().filter(|pod| !is_over(pod)).filter_map(Sidecar::of).collect();
     let header = ["NAMESPACE", "POD", "SERVICE-ACCOUNT", "READY", "RESTARTS", "IMAGE", "PROXY"];
     show(output, &sidecars, "no pod has a sidecar", &header, |each| {
         vec![

@@ -46,10 +46,14 @@ pub(super) fn show<T: Serialize>(
         Output::Table if items.is_empty() => print(none),
         Output::Table => {
             let mut table = table(header);
+            if !table.is_tty() {
+                // Other programs look for whole words.
+                table.set_content_arrangement(ContentArrangement::Disabled);
+            }
             for item in items {
                 table.add_row(row(item));
             }
-            print(&table.to_string())
+            print(&table.trim_fmt())
         }
     }
 }

@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use osm_core::name::QualifiedName;
 use osm_k8s::forward::{self, PodPort};
 use osm_k8s::objects::{ObjectKey, Objects};
+use osm_k8s::webhook::WebhookNames;
 use serde_json::Value;
 
 use super::connection::{Cluster, ClusterArgs};
@@ -18,7 +19,7 @@ use super::snapshot::snapshot;
 use super::table::Output;
 use crate::chart::Chart;
 use crate::checks::{Check, connectivity, control_plane, injection};
-use crate::install::{INSTANCE, Installed};
+use crate::install::Installed;
 use crate::mesh_namespace::MONITORED_BY;
 use crate::verdict::Verdict;
 
@@ -146,18 +147,18 @@ async fn parts(cluster: &Cluster, mesh: &Installed) -> Result<control_plane::Par
     })
 }
 
-/// The webhook configurations of a mesh; of a kind of which there is none, that there is none.
+/// The webhook configurations of a mesh, as far as they are there.
 async fn webhooks(objects: &Objects, mesh: &str) -> Result<Vec<(ObjectKey, Option<Value>)>> {
-    let version = "admissionregistration.k8s.io/v1";
+    let names = WebhookNames::of_mesh(mesh);
+    let kinds = [
+        ("MutatingWebhookConfiguration", names.mutating),
+        ("ValidatingWebhookConfiguration", names.validating),
+    ];
     let mut found = Vec::new();
-    for kind in ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"] {
-        let of_mesh = objects.list((version, kind), None, &format!("{INSTANCE}={mesh}")).await?;
-        if of_mesh.is_empty() {
-            found.push((ObjectKey::of_cluster(version, kind, &format!("of {mesh}")), None));
-        }
-        for object in of_mesh {
-            found.push((ObjectKey::of(&object)?, Some(object)));
-        }
+    for (kind, name) in kinds {
+        let key = ObjectKey::of_cluster("admissionregistration.k8s.io/v1", kind, &name);
+        let object = objects.get(&key).await?;
+        found.push((key, object));
     }
     Ok(found)
 }
@@ -169,7 +170,7 @@ async fn sidecars(objects: &Objects, mesh: &str, only: Option<&str>) -> Result<V
         let name = namespace["metadata"]["name"].as_str().unwrap_or_default();
         if only.is_none_or(|only| only == name) {
             let pods = objects.list(("v1", "Pod"), Some(name), "").await?;
-            checks.extend(injection::check(namespace, &pods));
+            checks.extend(injection::check(mesh, namespace, &pods));
         }
     }
     if checks.is_empty() {

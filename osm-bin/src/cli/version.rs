@@ -8,8 +8,8 @@ use serde_json::json;
 
 use super::connection::{Cluster, ClusterArgs};
 use super::local::lines::print;
-use super::table::{Output, table};
-use crate::install::{self, Installed};
+use super::table::{Output, show};
+use crate::install;
 use crate::version::Version;
 
 /// Tells the version of this program, and of the control planes of the cluster
@@ -54,21 +54,14 @@ impl VersionArgs {
         };
         match self.output {
             Output::Json => {
-                let meshes: Vec<_> = meshes
-                    .iter()
-                    .map(|Installed { mesh, namespace, version, .. }| {
-                        json!({"mesh": mesh, "namespace": namespace, "version": version})
-                    })
-                    .collect();
                 print(&serde_json::to_string_pretty(&json!({"client": client, "meshes": meshes}))?)?;
             }
             Output::Table if meshes.is_empty() => {}
             Output::Table => {
-                let mut table = table(&["MESH NAME", "MESH NAMESPACE", "VERSION"]);
-                for Installed { mesh, namespace, version, .. } in meshes {
-                    table.add_row([mesh, namespace, version]);
-                }
-                print(&table.to_string())?;
+                let header = ["MESH NAME", "MESH NAMESPACE", "VERSION"];
+                show(Output::Table, &meshes, "", &header, |mesh| {
+                    vec![mesh.mesh.clone(), mesh.namespace.clone(), mesh.version.clone()]
+                })?;
             }
         }
         Ok(ExitCode::SUCCESS)

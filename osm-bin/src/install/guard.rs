@@ -1,9 +1,10 @@
 //! Whether a mesh may be installed beside those that are there.
 
+use serde::Serialize;
 use serde_json::Value;
 
 /// A control plane that is in a cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Installed {
     /// The name of its mesh.
     pub mesh: String,

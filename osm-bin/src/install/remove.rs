@@ -4,13 +4,11 @@ use std::time::Duration;
 
 use anyhow::Result;
 use osm_k8s::objects::{ObjectKey, Objects};
+use osm_k8s::trust_bundle::TRUST_CONFIG_MAP;
 use serde_json::Value;
 
 use super::{INSTANCE, Record, Step, installed};
 use crate::mesh_namespace;
-
-/// What the control plane makes in the namespaces of its mesh.
-const TRUST_BUNDLE: &str = "osm-trust-bundle";
 
 /// What is to be taken away.
 #[derive(Debug, Clone)]
@@ -40,17 +38,24 @@ pub(super) async fn run(
 ) -> Result<()> {
     let Removal { mesh, namespace, .. } = removal;
     let mut gone = Vec::new();
-    // The webhooks first: without a control plane they would keep pods from starting.
-    let (webhooks, others): (Vec<_>, Vec<_>) =
-        record.objects.iter().rev().cloned().partition(|key| key.kind.ends_with("WebhookConfiguration"));
-    for key in webhooks.into_iter().chain(others) {
+    // The webhooks first, since without a control plane they would keep pods from starting; then the control plane, and
+    // all else when it is gone: it restores what somebody takes away, the webhooks too.
+    let of_kind =
+        |end: &'static str| record.objects.iter().filter(move |key| key.kind.ends_with(end)).cloned();
+    let webhooks = || of_kind("WebhookConfiguration");
+    for key in webhooks().chain(of_kind("Deployment")) {
+        take(objects, key, &mut gone, tell).await?;
+    }
+    objects.gone(&gone, removal.bound).await?;
+    for key in webhooks().chain(record.objects.iter().cloned()) {
         take(objects, key, &mut gone, tell).await?;
     }
     objects.gone(&gone, removal.bound).await?;
     let selector = format!("{}={mesh}", mesh_namespace::MONITORED_BY);
     for found in objects.list(("v1", "Namespace"), None, &selector).await? {
         let name = found["metadata"]["name"].as_str().unwrap_or_default();
-        take(objects, ObjectKey::namespaced("v1", "ConfigMap", name, TRUST_BUNDLE), &mut gone, tell).await?;
+        take(objects, ObjectKey::namespaced("v1", "ConfigMap", name, TRUST_CONFIG_MAP), &mut gone, tell)
+            .await?;
         objects.merge(&ObjectKey::of_namespace(name), &mesh_namespace::removed()).await?;
         tell(Step::Applied(ObjectKey::of_namespace(name), osm_k8s::objects::Applied::Changed));
     }
