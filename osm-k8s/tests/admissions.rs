@@ -133,6 +133,7 @@ async fn ask(sender: &mut SendRequest<String>, count: usize) -> Vec<Duration> {
             .header(header::HOST, "osm-controller")
             .header(header::CONTENT_TYPE, "application/json")
             .body(review(number));
+        sender.ready().await.expect("a connection");
         let response = sender.send_request(request.expect("a request")).await.expect("an answer");
         let body = response.into_body().collect().await.expect("a body").to_bytes();
         took.push(begun.elapsed());
