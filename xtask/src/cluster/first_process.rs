@@ -14,7 +14,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::wait::{WaitStatus, wait};
 
 use super::commands::{self, Program};
-use super::keeper::{DATA, ip};
+use super::keeper::{CONFIG, DATA, ip};
 use super::layout::{
     INSIDE, INSIDE_CONFIG, INSIDE_PROGRAMS, INSIDE_STATE, LINK_PREFIX, Layout, MACHINE, NODE, SERVICES,
 };
@@ -85,7 +85,7 @@ fn mounts(layout: &Layout) -> Result<()> {
     fresh("/run")?;
     for (what, place) in [
         (layout.programs.as_path(), INSIDE_PROGRAMS),
-        (&layout.config, INSIDE_CONFIG),
+        (&layout.state().join(CONFIG), INSIDE_CONFIG),
         (&layout.state(), INSIDE_STATE),
     ] {
         std::fs::create_dir_all(place).with_context(|| format!("making {place}"))?;

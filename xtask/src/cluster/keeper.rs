@@ -22,6 +22,8 @@ use crate::workspace::output;
 
 /// Those of the running cluster's folders that the cluster has at other places.
 pub(super) const DATA: &str = "lib";
+/// See [`DATA`].
+pub(super) const CONFIG: &str = "config";
 
 /// Runs a cluster until it is told to stop, or the cluster ends by itself. `tied`: also
 /// until standard input ends, that is until whoever started this is gone.
@@ -96,6 +98,9 @@ fn prepare(layout: &Layout) -> Result<()> {
     for folder in [layout.state().join(DATA), layout.tools(), layout.logs()] {
         std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
     }
+    // A copy: whoever edits the sources meanwhile does not pull them from under the cluster.
+    let config = layout.state().join(CONFIG);
+    output(Command::new("cp").arg("-R").arg(&layout.config).arg(config))?;
     let kubectl = layout.tools().join("kubectl");
     std::os::unix::fs::symlink(layout.programs.join("kubectl"), kubectl).context("naming kubectl")?;
     authority::make(&layout.state().join("pki"))?;
