@@ -51,6 +51,8 @@ pub(super) async fn run(
         take(objects, key, &mut gone, tell).await?;
     }
     objects.gone(&gone, removal.bound).await?;
+    // They need not be looked for again, when their kinds may be gone.
+    gone.clear();
     let selector = format!("{}={mesh}", mesh_namespace::MONITORED_BY);
     for found in objects.list(("v1", "Namespace"), None, &selector).await? {
         let name = found["metadata"]["name"].as_str().unwrap_or_default();
