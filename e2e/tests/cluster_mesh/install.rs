@@ -1,0 +1,56 @@
+//! Installing and removing the mesh with its own command line.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use osm_e2e::kubectl::{get, rolled_out, run};
+
+/// Values for the images of the test, and for a mesh that lets nothing out.
+const VALUES: [&str; 3] = ["osm.image.tag=dev", "osm.sidecarImage=osm-sidecar:dev", "osm.enableEgress=false"];
+
+/// An installed mesh. It is uninstalled when it goes, however the test ends.
+#[derive(Debug)]
+pub(crate) struct Mesh(());
+
+impl Mesh {
+    /// Installs it, and waits until the control plane is ready.
+    pub(crate) fn install() -> Result<(Self, String)> {
+        let began = Instant::now();
+        let mesh = Self(());
+        let set: Vec<&str> = VALUES.iter().flat_map(|value| ["--set", value]).collect();
+        osm(&[&["install", "--timeout=120s"], set.as_slice()].concat())?;
+        rolled_out("osm-system", &["deployment/osm-controller"])?;
+        let pods = get(&["pods", "--namespace=osm-system"])?;
+        let pods = pods["items"].as_array().context("a list of pods")?.len();
+        if pods == 0 {
+            bail!("there is no control plane");
+        }
+        Ok((mesh, format!("{pods} pod ready after {:.1} s", began.elapsed().as_secs_f64())))
+    }
+
+    /// Removes it.
+    pub(crate) fn uninstall(self) -> Result<()> {
+        std::mem::forget(self);
+        remove()
+    }
+}
+
+impl Drop for Mesh {
+    fn drop(&mut self) {
+        if let Err(error) = remove() {
+            eprintln!("the mesh could not be uninstalled: {error:#}");
+        }
+    }
+}
+
+fn remove() -> Result<()> {
+    super::workloads::remove()?;
+    super::bookstore::remove()?;
+    osm(&["uninstall", "mesh", "--force", "--delete-cluster-wide-resources", "--delete-namespace"]).map(drop)
+}
+
+/// Runs the command line of the mesh.
+pub(crate) fn osm(words: &[&str]) -> Result<String> {
+    run(&std::env::var("OSM_CLI").unwrap_or_else(|_| "osm".to_owned()), words, None)
+}

@@ -1,0 +1,182 @@
+//! Workloads of other kinds than the bookstore's: a Job, a StatefulSet, probes of every
+//! kind.
+
+use anyhow::{Context, Result, bail};
+
+use super::Step;
+use osm_e2e::kubectl::{apply, delete, exec, get, kubectl, rolled_out};
+
+/// What is done, and the step's title.
+pub(crate) const STEPS: &[Step] = &[
+    ("a Job with a sidecar ends", job),
+    ("members of a StatefulSet are reached through their service", members),
+    ("probes of every kind succeed, and one of them fails when its port is wrong", probes),
+];
+
+const NAMESPACE: &str = r"
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: workloads
+  labels: {openservicemesh.io/monitored-by: osm}
+  annotations: {openservicemesh.io/sidecar-injection: enabled}
+";
+
+/// Runs as the bookbuyer, and so may buy.
+const JOB: &str = r#"
+apiVersion: batch/v1
+kind: Job
+metadata: {name: errand, namespace: bookbuyer}
+spec:
+  backoffLimit: 0
+  template:
+    spec:
+      serviceAccountName: bookbuyer
+      restartPolicy: Never
+      containers:
+      - name: calls
+        image: osm-traffic:dev
+        args: ["call", "20 times GET bookstore.bookstore:14001/buy-a-book/new client-app=bookbuyer"]
+"#;
+
+const MEMBERS: &str = r#"
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: member, namespace: workloads}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: members, namespace: workloads}
+spec:
+  selector: {app: members}
+  ports:
+  - {name: http, port: 8080, appProtocol: http}
+  - {name: tcp, port: 9000, appProtocol: tcp}
+---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: members, namespace: workloads}
+spec:
+  serviceName: members
+  replicas: 2
+  podManagementPolicy: Parallel
+  selector: {matchLabels: {app: members}}
+  template:
+    metadata: {labels: {app: members}}
+    spec:
+      serviceAccountName: member
+      terminationGracePeriodSeconds: 1
+      containers:
+      - name: serves
+        image: osm-traffic:dev
+        args: ["serve", "--name", "$(NAME)", "--http", "8080", "--tcp", "9000"]
+        env:
+        - {name: NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
+        readinessProbe: {httpGet: {path: /, port: 8080}, periodSeconds: 1}
+---
+apiVersion: specs.smi-spec.io/v1alpha4
+kind: HTTPRouteGroup
+metadata: {name: all, namespace: workloads}
+spec:
+  matches:
+  - {name: all, pathRegex: ".*", methods: ["*"]}
+---
+apiVersion: specs.smi-spec.io/v1alpha4
+kind: TCPRoute
+metadata: {name: all, namespace: workloads}
+spec: {matches: {ports: [9000]}}
+---
+apiVersion: access.smi-spec.io/v1alpha3
+kind: TrafficTarget
+metadata: {name: members, namespace: workloads}
+spec:
+  destination: {kind: ServiceAccount, name: member, namespace: workloads}
+  rules:
+  - {kind: HTTPRouteGroup, name: all}
+  - {kind: TCPRoute, name: all}
+  sources:
+  - {kind: ServiceAccount, name: member, namespace: workloads}
+"#;
+
+/// `PORT` is that of the TCP probe.
+const PROBES: &str = r#"
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: probes, namespace: workloads}
+spec:
+  strategy: {type: Recreate}
+  progressDeadlineSeconds: 20
+  selector: {matchLabels: {app: probes}}
+  template:
+    metadata: {labels: {app: probes}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers:
+      - name: web
+        image: osm-traffic:dev
+        args: ["serve", "--name", "web", "--http", "8080"]
+        ports: [{name: web, containerPort: 8080}]
+        startupProbe: {httpGet: {path: /started, port: web}, periodSeconds: 1, failureThreshold: 30}
+        readinessProbe: {httpGet: {path: /ready, port: web}, periodSeconds: 1}
+        livenessProbe: {grpc: {port: 8080}, periodSeconds: 1, failureThreshold: 5}
+      - name: text
+        image: osm-traffic:dev
+        args: ["serve", "--name", "text", "--tcp", "9000"]
+        startupProbe: {exec: {command: ["osm-traffic", "call", "TCP 127.0.0.1:9000"]}, periodSeconds: 1, failureThreshold: 30}
+        readinessProbe: {tcpSocket: {port: PORT}, periodSeconds: 1}
+"#;
+
+fn job() -> Result<String> {
+    apply(JOB)?;
+    kubectl(&["wait", "--namespace=bookbuyer", "--for=condition=Complete", "job/errand", "--timeout=60s"])?;
+    let said = kubectl(&["logs", "--namespace=bookbuyer", "job/errand", "--container=calls"])?;
+    delete(JOB)?;
+    match said.trim() {
+        "[\"200\"]" => Ok("20 of 20 requests succeeded".to_owned()),
+        said => bail!("the Job saw {said}"),
+    }
+}
+
+fn members() -> Result<String> {
+    apply(NAMESPACE)?;
+    apply(MEMBERS)?;
+    rolled_out("workloads", &["statefulset/members"])?;
+    let calls = ["40 times GET members.workloads:8080/", "40 times TCP members.workloads:9000"];
+    let command = [&["osm-traffic", "call"], calls.as_slice()].concat();
+    let said = exec("workloads", "members-0", "serves", &command)?;
+    let outcomes: Vec<String> = serde_json::from_str(&said).context("outcomes")?;
+    let expected = ["200 members-0 | 200 members-1", "members-0 hello | members-1 hello"];
+    if outcomes != expected {
+        bail!("{outcomes:?} instead of {expected:?}");
+    }
+    Ok(format!("80 calls: {}", outcomes.join("; ")))
+}
+
+fn probes() -> Result<String> {
+    apply(&PROBES.replace("PORT", "9000"))?;
+    rolled_out("workloads", &["deployment/probes"])?;
+    let restarts = || -> Result<u64> {
+        let pods = get(&["pods", "--namespace=workloads", "--selector=app=probes"])?;
+        let pod = pods["items"].get(0).context("a pod")?.clone();
+        let statuses = pod["status"]["containerStatuses"].as_array().context("containers")?.clone();
+        Ok(statuses.iter().filter_map(|status| status["restartCount"].as_u64()).sum())
+    };
+    // The liveness probe has had its chance to fail five times when the next one is rolled out.
+    apply(&PROBES.replace("PORT", "9001"))?;
+    let wrong =
+        kubectl(&["rollout", "status", "--namespace=workloads", "deployment/probes", "--timeout=25s"]);
+    let restarted = restarts()?;
+    delete(PROBES)?;
+    match (wrong, restarted) {
+        (Err(_), 0) => {
+            Ok("HTTP, TCP, gRPC and exec succeed; a TCP probe of a closed port does not".to_owned())
+        }
+        (wrong, restarted) => bail!("a probe of a closed port: {wrong:?}; {restarted} restarts"),
+    }
+}
+
+/// Removes everything that the steps put into the cluster.
+pub(crate) fn remove() -> Result<()> {
+    delete(JOB)?;
+    delete(NAMESPACE)
+}
