@@ -26,6 +26,8 @@ use crate::chart::Chart;
 pub const FIELD_MANAGER: &str = "osm";
 /// How long the definitions of kinds may take until they are served.
 const DEFINITIONS_BOUND: Duration = Duration::from_secs(60);
+/// The name of a control plane's own objects: its Deployment, its Service, and the Lease of its replicas.
+pub const CONTROL_PLANE: &str = "osm-controller";
 /// The label that says which mesh an object belongs to.
 pub const INSTANCE: &str = "app.kubernetes.io/instance";
 

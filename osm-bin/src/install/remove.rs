@@ -7,7 +7,7 @@ use osm_k8s::objects::{ObjectKey, Objects};
 use osm_k8s::trust_bundle::TRUST_CONFIG_MAP;
 use serde_json::Value;
 
-use super::{INSTANCE, Record, Step, installed};
+use super::{CONTROL_PLANE, Record, Step, installed};
 use crate::mesh_namespace;
 
 /// What is to be taken away.
@@ -61,12 +61,8 @@ pub(super) async fn run(
         objects.merge(&ObjectKey::of_namespace(name), &mesh_namespace::removed()).await?;
         tell(Step::Applied(ObjectKey::of_namespace(name), osm_k8s::objects::Applied::Changed));
     }
-    let leases = objects
-        .list(("coordination.k8s.io/v1", "Lease"), Some(namespace), &format!("{INSTANCE}={mesh}"))
-        .await?;
-    for lease in leases {
-        take(objects, ObjectKey::of(&lease)?, &mut gone, tell).await?;
-    }
+    let lease = ObjectKey::namespaced("coordination.k8s.io/v1", "Lease", namespace, CONTROL_PLANE);
+    take(objects, lease, &mut gone, tell).await?;
     let authority = ObjectKey::namespaced("v1", "Secret", namespace, &removal.ca_secret);
     if removal.cluster_wide || removal.with_namespace {
         take(objects, authority, &mut gone, tell).await?;

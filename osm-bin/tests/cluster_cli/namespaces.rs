@@ -1,6 +1,6 @@
 //! Namespaces in a mesh and out of it.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use osm_k8s::objects::ObjectKey;
 
@@ -45,7 +45,12 @@ async fn a_namespace_is_added_listed_ignored_and_taken_out() {
     mesh.osm(&["namespace", "add", &shop, "--disable-sidecar-injection"]).success();
     let annotations = metadata(&mesh, &shop).await["annotations"].take();
     assert_eq!(annotations["openservicemesh.io/sidecar-injection"], "disabled");
+    // What the control plane makes there goes with it.
+    let bundle = json!({"apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "osm-trust-bundle", "namespace": shop}});
+    mesh.objects.create_if_absent(&bundle).await.unwrap();
     mesh.osm(&["uninstall", "--force", "--delete-namespace"]).success();
+    assert_eq!(mesh.objects.get(&ObjectKey::of(&bundle).unwrap()).await.unwrap(), None);
     let left = metadata(&mesh, &shop).await.to_string();
     assert!(!left.contains("\"openservicemesh.io/"), "{left}");
     mesh.clear().await;

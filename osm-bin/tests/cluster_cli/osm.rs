@@ -51,12 +51,7 @@ impl Mesh {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("install-{what}-{}-{number}", std::process::id());
-        let files: Vec<std::path::PathBuf> = std::env::var_os("KUBECONFIG")
-            .map(|files| std::env::split_paths(&files).collect())
-            .expect("KUBECONFIG names a cluster");
-        let client = ApiClient::find(&files).await.expect("a cluster");
-        let objects = Objects::new(&client, "osm-test");
-        Self { namespace: format!("{name}-system"), name, objects, made: Vec::new() }
+        Self { namespace: format!("{name}-system"), name, objects: objects().await, made: Vec::new() }
     }
 
     /// Runs `osm` for this mesh.
@@ -114,17 +109,38 @@ impl Mesh {
 
     /// Takes away the namespaces of the test.
     pub(crate) async fn clear(self) {
+        self.clear_by(&self.objects).await;
+    }
+
+    async fn clear_by(&self, objects: &Objects) {
         for name in self.made.iter().chain([&self.namespace]) {
-            self.objects.delete(&ObjectKey::of_namespace(name)).await.expect("it goes");
+            objects.delete(&ObjectKey::of_namespace(name)).await.expect("it goes");
         }
     }
+}
+
+/// The objects of the cluster.
+async fn objects() -> Objects {
+    let files: Vec<std::path::PathBuf> = std::env::var_os("KUBECONFIG")
+        .map(|files| std::env::split_paths(&files).collect())
+        .expect("KUBECONFIG names a cluster");
+    let client = ApiClient::find(&files).await.expect("a cluster");
+    Objects::new(&client, "osm-test")
 }
 
 impl Drop for Mesh {
     fn drop(&mut self) {
         // A test that failed half way; one that did not has nothing to take away.
         if std::thread::panicking() {
-            self.osm(&["uninstall", "--force", "--delete-namespace"]);
+            self.osm(&["uninstall", "--force"]);
+            // The test's own runtime waits for this here.
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                    let runtime = runtime.expect("a runtime");
+                    runtime.block_on(async { self.clear_by(&objects().await).await });
+                });
+            });
         }
     }
 }
