@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use osm_core::catalog::{Catalog, MeshCatalog};
 use osm_core::diagnostic::{Diagnostic, Severity};
@@ -51,6 +51,10 @@ async fn run(args: &ControllerArgs) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("waiting for SIGINT")?;
     let opened = args.open_sources().await?;
     let mut options = ControllerOptions { freshness: opened.freshness, ..args.options() };
+    ensure!(
+        opened.server.is_some() || args.webhook_listen.is_none(),
+        "--webhook-listen needs --source kubernetes"
+    );
     if let Some(name) = &args.ca_secret {
         let server = opened.server.as_ref().context("--ca-secret needs --source kubernetes")?;
         let authority = cluster::authority::open(server, &args.osm_namespace, name).await?;

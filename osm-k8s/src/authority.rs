@@ -22,7 +22,8 @@ pub const KEY_FIELD: &str = "private.key";
 /// What the Secret is part of.
 const LABEL: (&str, &str) = ("app.kubernetes.io/name", "openservicemesh.io");
 
-/// A root as it is kept: wiped by whoever takes it out.
+/// A root on its way from the API server or to it. Nothing of it is wiped: the client of the
+/// API server holds copies of its own.
 pub struct RootText {
     /// The certificate, PEM.
     pub certificate: String,

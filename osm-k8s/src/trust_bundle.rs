@@ -27,6 +27,8 @@ pub const TRUST_CONFIG_MAP: &str = "osm-trust-bundle";
 const MANAGER: &str = "osm-controller";
 /// How long to wait after a write that failed.
 const RETRY: Duration = Duration::from_secs(2);
+/// How long a write may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// What the mesh's objects are found by.
 const NAME_LABEL: (&str, &str) = ("app.kubernetes.io/name", "openservicemesh.io");
 const INSTANCE_LABEL: &str = "app.kubernetes.io/instance";
@@ -112,21 +114,26 @@ impl TrustBundles {
 
     /// Returns whether everything is as it should be.
     async fn write_what_is_missing(&mut self) -> bool {
-        let (Some(files), Some(names)) = (self.files.borrow_and_update().clone(), self.namespaces.names())
-        else {
+        let (Some(files), Some(names)) = (self.files.borrow().clone(), self.namespaces.names()) else {
             return true;
         };
         self.right.retain(|name| names.contains(name));
         let missing: Vec<String> = names.into_iter().filter(|name| !self.right.contains(name)).collect();
         let mut is_done = true;
         for name in missing {
-            match self.write(&name, &files).await {
+            let written = tokio::time::timeout(PATIENCE, self.write(&name, &files)).await;
+            let Ok(written) = written else {
+                tracing::warn!(namespace = name, "trust bundle is not taken in time");
+                is_done = false;
+                continue;
+            };
+            match written {
                 Ok(()) => {
                     tracing::debug!(namespace = name, "trust bundle is written");
                     self.right.insert(name);
                 }
                 // A namespace that is being deleted takes nothing new.
-                Err(kube::Error::Api(status)) if [403, 404].contains(&status.code) => {
+                Err(kube::Error::Api(status)) if status.code == 404 || is_ending(&status.message) => {
                     tracing::debug!(namespace = name, error = %status, "trust bundle is not taken");
                 }
                 Err(error) => {
@@ -160,4 +167,9 @@ impl TrustBundles {
             replaced => replaced.map(drop),
         }
     }
+}
+
+/// Whether a refusal says that the namespace is being deleted, and not that rights are missing.
+fn is_ending(message: &str) -> bool {
+    message.contains("because it is being terminated")
 }

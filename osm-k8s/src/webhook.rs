@@ -16,14 +16,16 @@ mod validate;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use tokio::sync::Semaphore;
 
 pub use ca_bundle::{CaBundles, CaPem, WebhookNames};
 pub use serve::{ServeError, serve};
@@ -40,6 +42,12 @@ pub const VALIDATE_PATH: &str = "/validate";
 
 /// The largest request: two objects of the size that etcd takes, and what is around them.
 const MAX_BODY: usize = 4 * 1024 * 1024;
+
+/// How many requests are read and answered at once: what bounds the memory that they take.
+const BODIES: usize = 64;
+/// How long a request may take, from its headers to its answer. An API server gives up
+/// after 10 seconds unless told otherwise, and after 30 in any case.
+const REQUEST: Duration = Duration::from_secs(10);
 
 /// What the webhooks answer by.
 #[derive(Clone)]
@@ -67,8 +75,24 @@ impl Webhooks {
             .route(MUTATE_PATH, post(mutate_page))
             .route(VALIDATE_PATH, post(validate_page))
             .layer(DefaultBodyLimit::max(MAX_BODY))
+            .layer(from_fn_with_state(Arc::new(Semaphore::new(BODIES)), bounded))
             .with_state(Arc::new(self))
     }
+}
+
+/// Reads and answers a request within a bounded time, a bounded number at once.
+async fn bounded(
+    State(bodies): State<Arc<Semaphore>>,
+    request: axum::extract::Request,
+    next: Next,
+) -> Response {
+    let answered = async {
+        let _place = bodies.acquire().await;
+        next.run(request).await
+    };
+    let late =
+        || (StatusCode::REQUEST_TIMEOUT, "the request was not sent and answered in time\n").into_response();
+    tokio::time::timeout(REQUEST, answered).await.unwrap_or_else(|_| late())
 }
 
 async fn mutate_page(State(webhooks): State<Arc<Webhooks>>, headers: HeaderMap, body: Bytes) -> Response {

@@ -11,7 +11,7 @@ use osm_core::interception::ADMIN_PORT;
 use osm_core::name::QualifiedName;
 use osm_k8s::ApiClient;
 use osm_k8s::injector::{
-    IDENTITY_FOLDER, Injector, Launch, Launcher, Needs, SettingsDriver, SettingsWatch, SidecarDefaults,
+    IDENTITY_FOLDER, Injector, Launch, Launcher, Needs, SettingsDriver, SidecarDefaults,
 };
 use osm_k8s::metrics::Metrics;
 use osm_k8s::namespaces::MonitoredNamespaces;
@@ -19,6 +19,7 @@ use osm_k8s::trust_bundle::TrustBundles;
 use osm_k8s::webhook::{self, CaBundles, WebhookNames, Webhooks};
 use osm_xds::bootstrap::{Admin, Bootstrap, ControlPlane, Credentials, Pages, READY_PATH, drain_arguments};
 use prometheus_client::registry::Registry;
+use tokio::sync::watch;
 
 use super::trust;
 use crate::controller::listen;
@@ -51,6 +52,7 @@ pub(crate) async fn start(
     let (namespaces, driver) = MonitoredNamespaces::new(server.clone(), &mesh_name);
     tasks.spawn("namespaces", driver.run());
     let (settings, driver) = SettingsDriver::new(server.clone(), mesh_config, sidecars);
+    let looked = driver.looked();
     tasks.spawn("injection settings", driver.run());
     keep_trust(server, &mesh_name, namespaces.clone(), provider.trust(), tasks);
 
@@ -58,13 +60,13 @@ pub(crate) async fn start(
     metrics.register(registry);
     let certificate = provider.watch(&names);
     let injector = Injector::new(launcher(control_plane));
-    let pages = Webhooks { injector, settings: settings.clone(), namespaces, metrics }.router();
+    let pages = Webhooks { injector, settings, namespaces, metrics }.router();
     let listener = listen(address, "the API server").await?;
     let address = listener.local_addr().context("the address of the webhooks")?;
     let stopping = tasks.stopping().cancelled_owned();
     let served = webhook::serve(listener, pages, certificate, stopping);
     tasks.spawn_failing("webhooks", async move { served.await.context("serving webhooks") });
-    tasks.spawn_ending("webhook readiness", ready(settings, readiness.expect("webhooks")));
+    tasks.spawn_ending("webhook readiness", ready(looked, readiness.expect("webhooks")));
     Ok(address)
 }
 
@@ -83,8 +85,9 @@ fn keep_trust(
     tasks.spawn("webhook configurations", CaBundles::new(server.clone(), names, authorities).run());
 }
 
-async fn ready(mut settings: SettingsWatch, pending: Pending) {
-    if settings.wait_for(Option::is_some).await.is_ok() {
+/// A MeshConfig that can't be read is no reason to keep proxies from their control plane.
+async fn ready(mut looked: watch::Receiver<bool>, pending: Pending) {
+    if looked.wait_for(|looked| *looked).await.is_ok() {
         pending.ready();
     }
 }

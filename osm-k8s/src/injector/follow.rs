@@ -29,6 +29,7 @@ pub struct SettingsDriver {
     name: QualifiedName,
     defaults: SidecarDefaults,
     newest: watch::Sender<Option<Arc<InjectionSettings>>>,
+    looked: watch::Sender<bool>,
 }
 
 impl SettingsDriver {
@@ -36,7 +37,14 @@ impl SettingsDriver {
     #[must_use]
     pub fn new(server: ApiClient, name: QualifiedName, defaults: SidecarDefaults) -> (SettingsWatch, Self) {
         let (newest, watch) = watch::channel(None);
-        (watch, Self { server, name, defaults, newest })
+        (watch, Self { server, name, defaults, newest, looked: watch::Sender::new(false) })
+    }
+
+    /// Turns true when the MeshConfig was looked for, whether or not what was found
+    /// can be read.
+    #[must_use]
+    pub fn looked(&self) -> watch::Receiver<bool> {
+        self.looked.subscribe()
     }
 
     /// Follows the MeshConfig for ever. One that can't be read leaves the last one in force.
@@ -57,7 +65,7 @@ impl SettingsDriver {
                     is_there = true;
                     self.take(object, of_cluster);
                 }
-                Ok(Event::InitDone) if is_there => {}
+                Ok(Event::InitDone) if is_there => drop(self.looked.send_replace(true)),
                 Ok(Event::InitDone | Event::Delete(_)) => self.show(&MeshConfigSpec::default(), of_cluster),
                 Err(error) => {
                     tracing::debug!(%error, "the MeshConfig cannot be watched for injection");
@@ -103,6 +111,7 @@ impl SettingsDriver {
     }
 
     fn show(&self, spec: &MeshConfigSpec, of_cluster: SidecarKind) {
+        self.looked.send_replace(true);
         let settings = self.defaults.under(spec, of_cluster);
         self.newest.send_if_modified(|shown| {
             let is_new = shown.as_deref() != Some(&settings);

@@ -28,7 +28,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::client::ApiClient;
+use crate::manifest::ManifestKind;
 use mirror::{Input, Mirror};
+use object::Object;
 use target::Target;
 
 pub use freshness::Freshness;
@@ -168,16 +170,21 @@ impl Watching {
             self.freshness.on_seen(*kind, seen, now);
         }
         self.mirror.take(input, now);
-        for namespace in self.mirror.take_namespaces_to_load() {
+        for (namespace, number) in self.mirror.take_namespaces_to_load() {
             let targets = self.targets.iter().filter(|target| !held::is_of_no_namespace(target.kind));
             let targets = targets.map(|target| target.within(&namespace)).collect();
-            self.inputs.push(load(self.client.clone(), namespace, targets).into_stream().boxed());
+            let loaded = load(self.client.clone(), namespace.clone(), targets);
+            let loaded = loaded.map(move |lists| Input::Loaded(namespace, number, lists));
+            self.inputs.push(loaded.into_stream().boxed());
         }
     }
 }
 
+/// What is in a namespace, by kind and in which version of its API.
+type Lists = Vec<(ManifestKind, &'static str, Vec<Object>)>;
+
 /// Lists what is in a namespace, however often that has to be tried.
-async fn load(client: kube::Client, namespace: NamespaceName, targets: Vec<Target>) -> Input {
+async fn load(client: kube::Client, namespace: NamespaceName, targets: Vec<Target>) -> Lists {
     let mut lists = Vec::new();
     for target in &targets {
         let mut failures = 0;
@@ -193,5 +200,5 @@ async fn load(client: kube::Client, namespace: NamespaceName, targets: Vec<Targe
         };
         lists.push((target.kind, api_version, objects));
     }
-    Input::Loaded(namespace, lists)
+    lists
 }

@@ -1,5 +1,7 @@
 //! Pods that are to be created.
 
+use osm_core::name::NamespaceName;
+
 use super::Webhooks;
 use super::review::{Answer, Request};
 use crate::injector::Injection;
@@ -17,6 +19,10 @@ pub(super) async fn answer(webhooks: &Webhooks, request: &Request) -> Answer {
     let Some(settings) = webhooks.settings.borrow().clone() else {
         return Answer::Unavailable("the MeshConfig has not been read yet; try again".to_owned());
     };
+    // It becomes a part of a path, and anybody may ask.
+    if request.namespace.parse::<NamespaceName>().is_err() {
+        return Answer::Refuse("the request's namespace is no name of one".to_owned());
+    }
     let namespace = match webhooks.namespaces.find(&request.namespace).await {
         Ok(namespace) => namespace,
         Err(error) => {

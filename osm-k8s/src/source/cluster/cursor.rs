@@ -229,7 +229,7 @@ impl Cursor {
             self.ask = self.list();
             return (None, Again::AtOnce);
         }
-        if refusal.code == 404 {
+        if refusal.code == 404 && !self.is_always_there() {
             self.ask = self.list();
             self.version = (self.version + 1) % self.versions.len();
             let is_any_left = self.version != 0;
@@ -237,6 +237,12 @@ impl Cursor {
         }
         self.begin_list_anew();
         (Some(lost(failure)), Again::Soon)
+    }
+
+    /// Whether every API server has the kind. One that says otherwise is no API server, or
+    /// not yet: something in front of it answers.
+    fn is_always_there(&self) -> bool {
+        matches!(self.api_version(), "v1" | "discovery.k8s.io/v1")
     }
 
     fn list(&self) -> Ask {
@@ -356,5 +362,13 @@ mod tests {
         assert_eq!(cursor.api_version(), "split/v2");
         assert_eq!(cursor.on_failure(&refused(404, "")), (Some(Seen::Absent), Again::NowAndThen));
         assert_eq!((cursor.api_version(), cursor.ask()), ("split/v3", &Ask::Stream));
+    }
+
+    #[test]
+    fn i9_a_kind_that_every_server_has_is_never_absent() {
+        for version in [&["v1"], &["discovery.k8s.io/v1"]] {
+            let seen = Cursor::new(version).on_failure(&refused(404, "no backend"));
+            assert_eq!(seen, (Some(Seen::Lost("no backend (404)".to_owned())), Again::Soon));
+        }
     }
 }

@@ -35,8 +35,22 @@ const ABSENCE: Duration = Duration::from_secs(30);
 pub(super) enum Input {
     /// What a watch has seen, in this version of its API.
     Seen(ManifestKind, &'static str, Seen),
-    /// What is in a namespace that came to the mesh, by kind.
-    Loaded(NamespaceName, Vec<(ManifestKind, &'static str, Vec<Object>)>),
+    /// What is in a namespace that came to the mesh, by kind: the answer to the request
+    /// of this number.
+    Loaded(NamespaceName, LoadNumber, Vec<(ManifestKind, &'static str, Vec<Object>)>),
+}
+
+/// Which listing of a namespace it is: one that came and went and came again is listed
+/// twice, and only the last one knows what it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct LoadNumber(u64);
+
+/// A namespace that is being listed.
+#[derive(Debug)]
+struct Loading {
+    number: LoadNumber,
+    /// What was deleted in it meanwhile.
+    deleted: BTreeSet<ManifestRef>,
 }
 
 /// What is known of one kind.
@@ -71,9 +85,9 @@ pub(super) struct Mirror {
     kinds: BTreeMap<ManifestKind, Known>,
     /// The namespaces of the mesh; `None` until they are listed.
     namespaces: Option<BTreeSet<NamespaceName>>,
-    /// Namespaces that are being listed, and what was deleted in them meanwhile.
-    loading: BTreeMap<NamespaceName, BTreeSet<ManifestRef>>,
-    to_load: Vec<NamespaceName>,
+    loading: BTreeMap<NamespaceName, Loading>,
+    to_load: Vec<(NamespaceName, LoadNumber)>,
+    loads: u64,
     is_told: bool,
     /// Since when something is listed again and not told.
     fresh_since: Option<Instant>,
@@ -91,6 +105,7 @@ impl Mirror {
             namespaces: None,
             loading: BTreeMap::new(),
             to_load: Vec::new(),
+            loads: 0,
             is_told: false,
             fresh_since: None,
             events: vec![SourceEvent::Reset],
@@ -113,7 +128,7 @@ impl Mirror {
     pub(super) fn take(&mut self, input: Input, now: Instant) {
         match input {
             Input::Seen(kind, api_version, seen) => self.on_seen(kind, api_version, seen, now),
-            Input::Loaded(namespace, lists) => self.on_loaded(&namespace, lists),
+            Input::Loaded(namespace, number, lists) => self.on_loaded(&namespace, number, lists),
         }
     }
 
@@ -136,7 +151,7 @@ impl Mirror {
     }
 
     /// The namespaces that came to the mesh and whose objects have to be listed.
-    pub(super) fn take_namespaces_to_load(&mut self) -> Vec<NamespaceName> {
+    pub(super) fn take_namespaces_to_load(&mut self) -> Vec<(NamespaceName, LoadNumber)> {
         std::mem::take(&mut self.to_load)
     }
 
@@ -238,8 +253,8 @@ impl Mirror {
 
     /// Takes in an object, unless something newer is known of it.
     fn put(&mut self, reference: ManifestRef, api_version: &'static str, object: Object) {
-        if let Some(deleted) = reference.namespace.as_ref().and_then(|name| self.loading.get_mut(name)) {
-            deleted.remove(&reference);
+        if let Some(loading) = reference.namespace.as_ref().and_then(|name| self.loading.get_mut(name)) {
+            loading.deleted.remove(&reference);
         }
         let is_told = self.is_told;
         let known = self.known(reference.kind);
@@ -262,12 +277,18 @@ impl Mirror {
 
     /// Takes an object out, unless it has been made anew since.
     fn remove(&mut self, reference: &ManifestRef, version: u64) {
-        if let Some(deleted) = reference.namespace.as_ref().and_then(|name| self.loading.get_mut(name)) {
-            deleted.insert(reference.clone());
+        if let Some(loading) = reference.namespace.as_ref().and_then(|name| self.loading.get_mut(name)) {
+            loading.deleted.insert(reference.clone());
         }
         let is_told = self.is_told;
         let known = self.known(reference.kind);
         let tell = is_told && known.fresh.is_none();
+        // A list that is being read may have it already.
+        if let Some(list) = &mut known.listing
+            && !list.get(reference).is_some_and(|listed| listed.is_newer_than(version))
+        {
+            list.remove(reference);
+        }
         let objects = known.newest();
         if objects.get(reference).is_some_and(|before| before.is_newer_than(version)) {
             return;
@@ -297,8 +318,10 @@ impl Mirror {
         let before = self.namespaces.replace(now.clone());
         // What came before the namespaces were known is all there.
         for namespace in before.iter().flat_map(|before| now.difference(before)) {
-            self.loading.insert(namespace.clone(), BTreeSet::new());
-            self.to_load.push(namespace.clone());
+            self.loads += 1;
+            let number = LoadNumber(self.loads);
+            self.loading.insert(namespace.clone(), Loading { number, deleted: BTreeSet::new() });
+            self.to_load.push((namespace.clone(), number));
         }
         if before.as_ref() != Some(&now) {
             self.loading.retain(|namespace, _| now.contains(namespace));
@@ -330,9 +353,13 @@ impl Mirror {
     fn on_loaded(
         &mut self,
         namespace: &NamespaceName,
+        number: LoadNumber,
         lists: Vec<(ManifestKind, &'static str, Vec<Object>)>,
     ) {
-        let Some(deleted) = self.loading.remove(namespace) else { return };
+        if self.loading.get(namespace).is_none_or(|loading| loading.number != number) {
+            return;
+        }
+        let Some(Loading { deleted, .. }) = self.loading.remove(namespace) else { return };
         for (kind, api_version, objects) in lists {
             for object in objects {
                 let Some(reference) = self.wanted(kind, &object) else { continue };

@@ -50,8 +50,13 @@ impl Story {
     }
 
     fn load(&mut self, namespace: &str, accounts: &[Object]) {
+        let number = self.mirror.loading.values().map(|loading| loading.number).next_back();
+        self.answer(namespace, number.expect("something is being listed"), accounts);
+    }
+
+    fn answer(&mut self, namespace: &str, number: LoadNumber, accounts: &[Object]) {
         let lists = vec![(ManifestKind::ServiceAccount, "v1", accounts.to_vec())];
-        self.mirror.take(Input::Loaded(namespace.parse().expect("a name"), lists), self.now);
+        self.mirror.take(Input::Loaded(namespace.parse().expect("a name"), number, lists), self.now);
     }
 
     fn after(&mut self, time: Duration) {
@@ -242,7 +247,8 @@ fn a_kind_that_is_unknown_for_a_moment_loses_nothing() {
 fn a_namespace_that_comes_to_the_mesh_is_listed_and_one_that_leaves_is_forgotten() {
     let mut story = Story::begun();
     story.see(ManifestKind::Namespace, Seen::Applied(namespace("other", "osm")));
-    assert_eq!(story.mirror.take_namespaces_to_load(), ["other".parse().expect("a name")]);
+    let loads = story.mirror.take_namespaces_to_load();
+    assert_eq!(loads, [("other".parse().expect("a name"), LoadNumber(1))]);
     assert_eq!(story.says(), ["+Namespace other"]);
     story.load("other", &[account("other", "b", 2)]);
     assert_eq!(story.says(), ["+ServiceAccount other/b"]);
@@ -277,6 +283,33 @@ fn what_a_watch_says_of_a_namespace_that_is_being_listed_counts_where_it_is_newe
     let in_other = story.knows().into_iter().filter(|name| name.contains(" other/")).collect::<Vec<_>>();
     let names = ["again", "changed", "new", "quiet"].map(|name| format!("ServiceAccount other/{name}"));
     assert_eq!(in_other, names);
+}
+
+#[test]
+fn i9_a_late_list_of_a_namespace_that_left_and_came_again_brings_nothing_back() {
+    let mut story = Story::begun();
+    let (come, go) = (namespace("other", "osm"), namespace("other", "another-mesh"));
+    story.see(ManifestKind::Namespace, Seen::Applied(come.clone()));
+    story.see(ManifestKind::Namespace, Seen::Applied(go));
+    story.see(ManifestKind::ServiceAccount, Seen::Deleted(account("other", "gone", 5)));
+    story.see(ManifestKind::Namespace, Seen::Applied(come));
+    let loads = story.mirror.take_namespaces_to_load();
+    let numbers: Vec<LoadNumber> = loads.into_iter().map(|(_, number)| number).collect();
+    story.says();
+    story.answer("other", numbers[0], &[account("other", "gone", 2), account("other", "kept", 3)]);
+    assert!(story.says().is_empty(), "it is the answer of before");
+    story.answer("other", numbers[1], &[account("other", "kept", 3)]);
+    assert_eq!(story.says(), ["+ServiceAccount other/kept"]);
+}
+
+#[test]
+fn i9_what_is_deleted_while_it_is_listed_is_gone() {
+    let mut story = Story::begun();
+    story.begin(ManifestKind::ServiceAccount, &[account("shop", "a", 1), account("shop", "b", 2)]);
+    story.see(ManifestKind::ServiceAccount, Seen::Deleted(account("shop", "b", 3)));
+    story.see(ManifestKind::ServiceAccount, Seen::Done);
+    story.says();
+    assert!(!story.knows().iter().any(|name| name.ends_with("shop/b")), "{:?}", story.knows());
 }
 
 #[test]
