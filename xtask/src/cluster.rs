@@ -11,6 +11,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 mod authority;
 mod commands;
@@ -158,6 +160,8 @@ fn layout(root: &Path, programs: PathBuf) -> Result<Layout> {
 
 /// Starts the keeper in a process group of its own, and waits until the cluster serves.
 fn start(layout: &Layout, tied: bool) -> Result<Child> {
+    // Refused here where one is up, before its log is emptied.
+    drop(keeper::lock(layout)?);
     let said = layout.cache.join("keeper.log");
     std::fs::create_dir_all(&layout.cache).with_context(|| format!("making {}", layout.cache.display()))?;
     let log = File::create(&said).with_context(|| format!("writing {}", said.display()))?;
@@ -169,13 +173,22 @@ fn start(layout: &Layout, tied: bool) -> Result<Child> {
         let logs = layout.logs();
         let said = [said, logs.join("first-process.log")]
             .map(|file| std::fs::read_to_string(file).unwrap_or_default());
-        drop(keeper.stdin.take());
-        if let Err(error) = keeper::stop(layout) {
-            eprintln!("xtask: {error:#}");
-        }
+        end(&mut keeper);
         error.context(format!("{}\nthe logs are in {}", said.join("").trim(), logs.display()))
     })?;
     Ok(keeper)
+}
+
+/// Ends a keeper that was started here, and no other: one that found another's cluster has
+/// ended by itself, and that cluster goes on.
+fn end(keeper: &mut Child) {
+    drop(keeper.stdin.take());
+    if let (Ok(None), Ok(id)) = (keeper.try_wait(), i32::try_from(keeper.id())) {
+        kill(Pid::from_raw(id), Signal::SIGTERM).ok();
+    }
+    if let Err(error) = keeper.wait() {
+        eprintln!("xtask: waiting for the cluster's keeper: {error}");
+    }
 }
 
 /// Asks again and again until the answer is yes.

@@ -13,8 +13,8 @@ mod workloads;
 
 use std::time::Instant;
 
-use anyhow::Result;
-use osm_e2e::kubectl::told_by;
+use anyhow::{Result, bail};
+use osm_e2e::kubectl::{delete, get, told_by, until};
 
 use install::Mesh;
 use inventory::Inventory;
@@ -32,6 +32,15 @@ fn step(title: &str, work: impl FnOnce() -> Result<String>) -> Result<()> {
 
 /// Does all of it. `mesh` is what is installed meanwhile.
 fn walk(mesh: &mut Option<Mesh>) -> Result<()> {
+    // What earlier tests left: kinds stay when a mesh goes, and namespaces go slowly.
+    delete(&install::osm(&["crds"])?)?;
+    until("end of namespaces that go", || {
+        let going = get(&["namespaces", "--field-selector=status.phase=Terminating"])?;
+        match going["items"].as_array().is_some_and(Vec::is_empty) {
+            true => Ok(()),
+            false => bail!("there are some: {}", going["items"]),
+        }
+    })?;
     let before = Inventory::take()?;
     step("the mesh is installed by the command line", || {
         let (installed, saw) = Mesh::install()?;

@@ -1,6 +1,7 @@
 //! The programs of Kubernetes, built once from Go modules and kept in the user's
 //! cache. Which versions, `e2e/cluster/node/go.mod` says.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -44,6 +45,10 @@ pub(super) fn ensure(source: &Path, cache: &Path) -> Result<PathBuf> {
     }
     let programs = cache.join("bin");
     let sources = sources(source)?;
+    // Another that builds the same is waited for; then it is built.
+    std::fs::create_dir_all(cache).with_context(|| format!("making {}", cache.display()))?;
+    let lock = File::create(cache.join("build.lock")).context("making the lock of the build")?;
+    lock.lock().context("waiting for another build")?;
     if std::fs::read_to_string(programs.join(STAMP)).is_ok_and(|built| built == sources) {
         return Ok(programs);
     }
