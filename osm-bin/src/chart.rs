@@ -278,22 +278,6 @@ mod tests {
     }
 
     #[test]
-    fn the_control_plane_may_restore_every_kind_of_the_mesh_and_no_other() {
-        let chart = chart();
-        let definitions = chart.definitions().unwrap();
-        let mut kinds: Vec<&Value> =
-            definitions.iter().map(|definition| &definition["metadata"]["name"]).collect();
-        kinds.sort_by_key(|name| name.to_string());
-        let objects = rendered(json!({}));
-        let role = objects.iter().find(|object| object["kind"] == "ClusterRole").unwrap();
-        let rules = role["rules"].as_array().unwrap();
-        let of_definitions = rules.iter().filter(|rule| rule["resources"][0] == "customresourcedefinitions");
-        let named: Vec<&Value> =
-            of_definitions.filter_map(|rule| rule["resourceNames"].as_array()).flatten().collect();
-        assert_eq!(named, kinds);
-    }
-
-    #[test]
     fn two_meshes_share_no_object() {
         let names = |mesh: &str, namespace: &str| -> Vec<String> {
             let overrides = json!({"osm": {"meshName": mesh}});

@@ -30,6 +30,8 @@ const DEFINITIONS_BOUND: Duration = Duration::from_secs(60);
 pub const CONTROL_PLANE: &str = "osm-controller";
 /// The label that says which mesh an object belongs to.
 pub const INSTANCE: &str = "app.kubernetes.io/instance";
+/// The label that says what an object is a part of: `openservicemesh.io`.
+const NAME: &str = "app.kubernetes.io/name";
 
 /// What is happening.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -259,6 +261,15 @@ async fn refuse_strangers(objects: &Objects, release: &Release, known: &BTreeSet
             (None, Some(mesh)) if mesh == release.mesh => {}
             (None, Some(mesh)) => strangers.push(format!("{key} belongs to {mesh}")),
             (None, None) => strangers.push(format!("{key} is there and has no mesh")),
+        }
+    }
+    for definition in &release.definitions {
+        let key = ObjectKey::of(definition)?;
+        let Some(there) = objects.get(&key).await? else { continue };
+        if there["metadata"]["labels"][NAME] != "openservicemesh.io" {
+            strangers.push(format!(
+                "{key} was installed by somebody else; label it {NAME}=openservicemesh.io to hand it over"
+            ));
         }
     }
     if strangers.is_empty() {

@@ -39,7 +39,7 @@ pub(super) async fn run(
     let Removal { mesh, namespace, .. } = removal;
     let mut gone = Vec::new();
     // The webhooks first, since without a control plane they would keep pods from starting; then the control plane, and
-    // all else when it is gone: it restores what somebody takes away, the webhooks too.
+    // all else when it is gone: it writes into what it finds.
     let of_kind =
         |end: &'static str| record.objects.iter().filter(move |key| key.kind.ends_with(end)).cloned();
     let webhooks = || of_kind("WebhookConfiguration");
@@ -60,6 +60,14 @@ pub(super) async fn run(
             .await?;
         objects.merge(&ObjectKey::of_namespace(name), &mesh_namespace::removed()).await?;
         tell(Step::Applied(ObjectKey::of_namespace(name), osm_k8s::objects::Applied::Changed));
+    }
+    // A namespace that left the mesh kept its own for the pods that ran on.
+    let of_mesh = format!("{}={mesh}", super::INSTANCE);
+    for found in objects.list(("v1", "ConfigMap"), None, &of_mesh).await? {
+        let key = ObjectKey::of(&found)?;
+        if key.name == TRUST_CONFIG_MAP {
+            take(objects, key, &mut gone, tell).await?;
+        }
     }
     let lease = ObjectKey::namespaced("coordination.k8s.io/v1", "Lease", namespace, CONTROL_PLANE);
     take(objects, lease, &mut gone, tell).await?;

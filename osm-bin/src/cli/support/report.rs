@@ -24,10 +24,10 @@ const REDACTED: &str = "[redacted]";
 
 /// Writes a report; says how many files it has.
 pub(super) async fn write(cluster: &Cluster, mesh_name: &str, only: &[String], out: &Path) -> Result<usize> {
+    let found = mesh(cluster, mesh_name).await?;
     std::fs::create_dir(out)
         .with_context(|| format!("{} can't be made; name another folder with --out", out.display()))?;
     let mut report = Report { folder: out.to_owned(), files: 0 };
-    let found = mesh(cluster, mesh_name).await?;
     let namespaces = match only {
         [] => {
             let of_mesh = format!("{MONITORED_BY}={mesh_name}");
@@ -81,7 +81,9 @@ impl Report {
     /// Pods, their logs, and what their Envoys say.
     async fn pods(&mut self, cluster: &Cluster, namespace: &str) -> Result<()> {
         self.objects(cluster, ("v1", "Pod"), namespace).await?;
-        for pod in cluster.objects.list(("v1", "Pod"), Some(namespace), "").await? {
+        // Where they can't be listed, the file that was just written says so.
+        let Ok(pods) = cluster.objects.list(("v1", "Pod"), Some(namespace), "").await else { return Ok(()) };
+        for pod in pods {
             let key = ObjectKey::of(&pod)?;
             let has_sidecar = !pod["metadata"]["labels"][PROXY].is_null();
             let container = match (has_sidecar, pod["metadata"]["labels"]["app"] == "osm-controller") {
@@ -132,7 +134,9 @@ fn redacted(value: Value) -> Value {
                 let value = match (is_secret(&name), name.as_str(), value) {
                     (_, _, Value::Null) => Value::Null,
                     (true, _, _) => REDACTED.into(),
-                    (false, "env", Value::Array(variables)) => variables.into_iter().map(variable).collect(),
+                    (false, "env" | "httpHeaders", Value::Array(values)) => {
+                        values.into_iter().map(variable).collect()
+                    }
                     (false, _, value) => redacted(value),
                 };
                 (name, value)
@@ -179,9 +183,10 @@ mod tests {
         let value = json!({"a": [{"private_key": {"inline_string": "x"}}, {"Password": "y"}, {"authToken": "t"}],
             "b": "-----BEGIN EC PRIVATE KEY-----\nz", "c": {"inline_bytes": "w"}, "d": "kept",
             "env": [{"name": "DATABASE", "value": "v"}],
+            "httpHeaders": [{"name": "Authorization", "value": "h"}],
             "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "l"}});
         let text = redacted(value).to_string();
-        for secret in ["\"x\"", "\"y\"", "\"t\"", "BEGIN", "\"w\"", "\"v\"", "\"l\""] {
+        for secret in ["\"x\"", "\"y\"", "\"t\"", "BEGIN", "\"w\"", "\"v\"", "\"h\"", "\"l\""] {
             assert!(!text.contains(secret), "{secret} is in {text}");
         }
         assert!(text.contains("kept"));
