@@ -165,7 +165,11 @@ fn start(layout: &Layout, tied: bool) -> Result<Child> {
     let said = layout.cache.join("keeper.log");
     std::fs::create_dir_all(&layout.cache).with_context(|| format!("making {}", layout.cache.display()))?;
     let log = File::create(&said).with_context(|| format!("writing {}", said.display()))?;
-    let mut keeper = Command::new(std::env::current_exe().context("finding this program")?);
+    // A copy of this program: what has compiled the tests meanwhile may have put another in its place.
+    let own = layout.cache.join("keeper");
+    std::fs::copy("/proc/self/exe", &own)
+        .with_context(|| format!("copying this program to {}", own.display()))?;
+    let mut keeper = Command::new(own);
     keeper.args(["cluster", "keep"]).args(layout.words()).args(tied.then_some("--tied"));
     keeper.stdin(if tied { Stdio::piped() } else { Stdio::null() }).stdout(Stdio::null()).stderr(log);
     let mut keeper = keeper.process_group(0).spawn().context("starting the cluster's keeper")?;
