@@ -6,9 +6,8 @@ use std::sync::Arc;
 use osm_core::ir::ProxyIr;
 use osm_core::model::{MeshConfig, MeshObject};
 use osm_core::name::ObjectRef;
-use osm_core::snapshot::{MeshOptions, MeshSnapshot, SnapshotBuilder};
-use osm_core::source::SourceEvent;
-use osm_core::testing::object;
+use osm_core::snapshot::{MeshOptions, MeshSnapshot};
+use osm_core::testing::{from_scratch, object};
 use osm_xds::generate;
 use osm_xds::resource::Resource;
 use proptest::collection::vec;
@@ -45,12 +44,7 @@ pub fn random(count: usize) -> Vec<Vec<MeshObject>> {
 /// The mesh of these facts.
 #[must_use]
 pub fn snapshot(objects: &[MeshObject]) -> Arc<MeshSnapshot> {
-    let mut builder = SnapshotBuilder::new(MeshOptions::default());
-    builder.apply(SourceEvent::Reset);
-    objects.iter().for_each(|object| builder.apply(SourceEvent::apply(object.clone())));
-    builder.apply(SourceEvent::Ready);
-    builder.build();
-    Arc::clone(builder.current())
+    from_scratch(objects.iter().cloned())
 }
 
 /// All resources of a proxy, secrets included.

@@ -12,9 +12,9 @@ use osm_core::ir::{Access, InboundAccess, InboundService, ProxyIr};
 use osm_core::model::{MeshConfig, MeshObject, Namespace};
 use osm_core::name::ObjectRef;
 use osm_core::policy;
-use osm_core::snapshot::{MeshOptions, MeshSnapshot, SnapshotBuilder};
+use osm_core::snapshot::{MeshOptions, MeshSnapshot};
 use osm_core::source::SourceEvent;
-use osm_core::testing::proxies;
+use osm_core::testing::{proxies, told};
 use osm_e2e::pem::Pem;
 use osm_e2e::{meshes, provenance, reading};
 use osm_xds::generate;
@@ -136,10 +136,7 @@ fn of_one_snapshot(snapshot: &MeshSnapshot) -> OfProxies {
 fn steps() -> Vec<(OfProxies, OfProxies)> {
     let mut meshes = meshes::random(2).into_iter();
     let (first, second) = (meshes.next().expect("a mesh"), meshes.next().expect("another"));
-    let mut builder = SnapshotBuilder::new(MeshOptions::default());
-    let told = first.into_iter().map(SourceEvent::apply);
-    let all = [SourceEvent::Reset].into_iter().chain(told).chain([SourceEvent::Ready]);
-    all.for_each(|event| builder.apply(event));
+    let mut builder = told(first);
     builder.build();
     let mut engine = Engine::new(Arc::clone(builder.current()));
     engine.on_trust("a root");

@@ -38,6 +38,12 @@ impl SourceEvent {
     pub fn apply(object: impl Into<MeshObject>) -> Self {
         Self::Apply(Box::new(object.into()))
     }
+
+    /// What a source says that tells all its objects at once: these, and no others.
+    pub fn round(objects: impl IntoIterator<Item = impl Into<MeshObject>>) -> impl Iterator<Item = Self> {
+        let told = objects.into_iter().map(Self::apply);
+        [Self::Reset].into_iter().chain(told).chain([Self::Ready])
+    }
 }
 
 /// A source of facts.

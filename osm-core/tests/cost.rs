@@ -7,7 +7,7 @@ use osm_core::catalog::{Catalog, MeshCatalog};
 use osm_core::model::{MeshObject, Service, Workload};
 use osm_core::snapshot::{MeshOptions, SnapshotBuilder};
 use osm_core::source::SourceEvent;
-use osm_core::testing::Fleet;
+use osm_core::testing::{Fleet, told};
 
 /// The service that changes.
 const SERVICE: usize = 7;
@@ -19,10 +19,7 @@ fn fleet(services: usize) -> Fleet {
 }
 
 fn built(objects: Vec<MeshObject>) -> SnapshotBuilder {
-    let mut builder = SnapshotBuilder::new(MeshOptions::default());
-    builder.apply(SourceEvent::Reset);
-    objects.into_iter().for_each(|object| builder.apply(SourceEvent::apply(object)));
-    builder.apply(SourceEvent::Ready);
+    let mut builder = told(objects);
     builder.build().expect("a first snapshot");
     builder
 }
@@ -121,8 +118,7 @@ fn a_pod_touches_the_services_that_select_it_even_if_all_pods_have_a_label_in_co
 fn a_reader_is_told_what_changed_without_a_look_at_the_rest() {
     let (catalog, mut driver) = Catalog::new(MeshOptions::default());
     let fleet = fleet(1_000);
-    let first = fleet.objects().into_iter().map(SourceEvent::apply);
-    driver.take_in([SourceEvent::Reset].into_iter().chain(first).chain([SourceEvent::Ready]));
+    driver.take_in(SourceEvent::round(fleet.objects()));
     let linked = driver.linked();
     driver.take_in([SourceEvent::apply(fleet.slice(SERVICE, 1))]);
     assert!(driver.linked() - linked <= 2);

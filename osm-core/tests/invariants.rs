@@ -11,23 +11,14 @@ use osm_core::model::{
     SplitBackend, TcpRoute, TrafficSplit, TrafficTarget, Workload,
 };
 use osm_core::policy;
-use osm_core::snapshot::{MeshOptions, MeshSnapshot, SnapshotBuilder};
+use osm_core::snapshot::{MeshOptions, MeshSnapshot};
 use osm_core::source::SourceEvent;
 use osm_core::testing::invariant::{
     check_i2, check_i3, check_i4, check_i9, check_i10, check_i13, check_i15, check_i16, origins,
 };
-use osm_core::testing::{history, play, proxies};
+use osm_core::testing::{from_scratch, history, play, proxies, told};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
-
-fn from_scratch(objects: impl IntoIterator<Item = MeshObject>) -> Arc<MeshSnapshot> {
-    let mut builder = SnapshotBuilder::new(MeshOptions::default());
-    builder.apply(SourceEvent::Reset);
-    objects.into_iter().for_each(|object| builder.apply(SourceEvent::apply(object)));
-    builder.apply(SourceEvent::Ready);
-    builder.build();
-    Arc::clone(builder.current())
-}
 
 fn irs(snapshot: &MeshSnapshot) -> impl Iterator<Item = ProxyIr> {
     proxies()
@@ -144,9 +135,7 @@ proptest! {
     #[test]
     fn i2_a_snapshot_never_changes_once_it_is_made(history in history(40)) {
         let (events, _) = play(&history);
-        let mut builder = SnapshotBuilder::new(MeshOptions::default());
-        builder.apply(SourceEvent::Reset);
-        builder.apply(SourceEvent::Ready);
+        let mut builder = told([]);
         let mut seen: Vec<(Arc<MeshSnapshot>, String)> = Vec::new();
         for event in events {
             builder.apply(event);
@@ -195,9 +184,7 @@ proptest! {
     #[test]
     fn i15_a_change_set_names_everything_that_differs(history in history(60), every in 1..6usize) {
         let (events, _) = play(&history);
-        let mut builder = SnapshotBuilder::new(MeshOptions::default());
-        builder.apply(SourceEvent::Reset);
-        builder.apply(SourceEvent::Ready);
+        let mut builder = told([]);
         builder.build();
         for events in events.chunks(every) {
             events.iter().for_each(|event| builder.apply(event.clone()));
@@ -290,17 +277,12 @@ fn i9_a_planted_grant_is_found() {
 
 #[test]
 fn i9_a_source_that_is_lost_while_it_tells_everything_anew_leaves_the_last_good_state() {
-    let mut builder = SnapshotBuilder::new(MeshOptions::default());
-    builder.apply(SourceEvent::Reset);
-    shop().into_iter().for_each(|object| builder.apply(SourceEvent::apply(object)));
-    builder.apply(SourceEvent::Ready);
+    let mut builder = told(shop());
     let (before, _) = builder.build().expect("a snapshot");
     builder.apply(SourceEvent::Reset);
     builder.apply(SourceEvent::apply(shop().remove(0)));
     assert!(builder.build().is_none(), "nothing is in force until everything is told");
-    builder.apply(SourceEvent::Reset);
-    shop().into_iter().for_each(|object| builder.apply(SourceEvent::apply(object)));
-    builder.apply(SourceEvent::Ready);
+    SourceEvent::round(shop()).for_each(|event| builder.apply(event));
     assert!(builder.build().is_none(), "the same was told again");
     assert_eq!(check_i2(&before, builder.current()), Ok(()));
 }
@@ -354,10 +336,7 @@ fn i13_a_planted_serde_is_found() {
 
 #[test]
 fn i15_a_planted_omission_is_found() {
-    let mut builder = SnapshotBuilder::new(MeshOptions::default());
-    builder.apply(SourceEvent::Reset);
-    shop().into_iter().for_each(|object| builder.apply(SourceEvent::apply(object)));
-    builder.apply(SourceEvent::Ready);
+    let mut builder = told(shop());
     let (before, _) = builder.build().expect("a snapshot");
     for object in
         ["Pod shop/v1-pod", "TrafficTarget shop/db", "TrafficSplit shop/split", "Service shop/other"]

@@ -6,26 +6,15 @@ use osm_core::identity::Principal;
 use osm_core::ir::{Access, InboundAccess, ServicePortName};
 use osm_core::model::{MeshConfig, MeshObject};
 use osm_core::policy;
-use osm_core::snapshot::{MeshOptions, MeshSnapshot, SnapshotBuilder};
+use osm_core::snapshot::{MeshOptions, MeshSnapshot};
 use osm_core::source::SourceEvent;
-use osm_core::testing::{history, play, proxies};
+use osm_core::testing::{from_scratch, history, play, proxies, told};
 use proptest::prelude::*;
 use std::sync::Arc;
 
-fn from_scratch(objects: impl IntoIterator<Item = MeshObject>) -> Arc<MeshSnapshot> {
-    let mut builder = SnapshotBuilder::new(MeshOptions::default());
-    builder.apply(SourceEvent::Reset);
-    objects.into_iter().for_each(|object| builder.apply(SourceEvent::apply(object)));
-    builder.apply(SourceEvent::Ready);
-    builder.build();
-    Arc::clone(builder.current())
-}
-
 /// Builds step by step, a snapshot after every few events.
 fn step_by_step(events: Vec<SourceEvent>, every: usize) -> Arc<MeshSnapshot> {
-    let mut builder = SnapshotBuilder::new(MeshOptions::default());
-    builder.apply(SourceEvent::Reset);
-    builder.apply(SourceEvent::Ready);
+    let mut builder = told([]);
     for (index, event) in events.into_iter().enumerate() {
         builder.apply(event);
         if index % every == 0 {

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use osm_core::identity::ProxyId;
 use osm_core::policy;
-use osm_core::snapshot::{MeshOptions, MeshSnapshot, SnapshotBuilder};
+use osm_core::snapshot::{MeshSnapshot, SnapshotBuilder};
 use osm_core::source::SourceEvent;
-use osm_core::testing::{history, play, proxies};
+use osm_core::testing::{history, play, proxies, told};
 use osm_xds::generate;
 use osm_xds::push::{Engine, SubscriptionId};
 use osm_xds::resource::{ResourceKey, ResourceKind};
@@ -52,9 +52,7 @@ struct Mesh {
 
 impl Mesh {
     fn new() -> Self {
-        let mut builder = SnapshotBuilder::new(MeshOptions::default());
-        builder.apply(SourceEvent::Reset);
-        builder.apply(SourceEvent::Ready);
+        let mut builder = told([]);
         let (first, _) = builder.build().expect("the first snapshot");
         let mut engine = Engine::new(first);
         let subscribe = |(number, proxy): (usize, ProxyId)| {

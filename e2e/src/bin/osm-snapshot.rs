@@ -81,11 +81,9 @@ fn measure(services: usize, options: &Options) -> Result<Vec<Measured>> {
     let mut took = Vec::new();
     for _ in 0..options.runs {
         builder = SnapshotBuilder::new(MeshOptions::default());
-        let events: Vec<_> = objects.iter().cloned().map(SourceEvent::apply).collect();
+        let events: Vec<_> = SourceEvent::round(objects.iter().cloned()).collect();
         let begin = Instant::now();
-        builder.apply(SourceEvent::Reset);
         events.into_iter().for_each(|event| builder.apply(event));
-        builder.apply(SourceEvent::Ready);
         builder.build().context("a snapshot from scratch")?;
         took.push(begin.elapsed());
     }

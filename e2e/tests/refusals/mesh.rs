@@ -70,8 +70,7 @@ impl Mesh {
     pub(crate) async fn start(planted: Planted) -> Self {
         LazyLock::force(&LOG);
         let (reader, mut catalog) = Catalog::new(MeshOptions::default());
-        catalog.take_in([SourceEvent::Reset]);
-        catalog.take_in(fleet(1).objects().into_iter().map(SourceEvent::apply).chain([SourceEvent::Ready]));
+        catalog.take_in(SourceEvent::round(fleet(1).objects()));
         let (fault, planting) = watch::channel(Some(planted));
         let views = |publisher| Arc::new(Planting { publisher, fault: planting }) as Arc<dyn ViewSource>;
         let plane = ControlPlane::start(Arc::new(reader), views).await.expect("a control plane");

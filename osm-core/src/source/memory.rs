@@ -54,8 +54,7 @@ impl MemoryWriter {
 
     /// Replaces everything.
     pub fn replace(&self, objects: impl IntoIterator<Item = MeshObject>) {
-        let objects = objects.into_iter().map(SourceEvent::apply);
-        self.send_all([SourceEvent::Reset].into_iter().chain(objects).chain([SourceEvent::Ready]));
+        self.send_all(SourceEvent::round(objects));
     }
 
     /// Says any event.

@@ -11,8 +11,8 @@ use osm_core::model::{
 };
 use osm_core::name::{ObjectName, QualifiedName};
 use osm_core::policy;
-use osm_core::snapshot::{MeshOptions, MeshSnapshot, SnapshotBuilder};
-use osm_core::source::SourceEvent;
+use osm_core::snapshot::MeshSnapshot;
+use osm_core::testing::from_scratch;
 
 pub(crate) fn name(text: &str) -> QualifiedName {
     format!("shop/{text}").parse().expect("a name")
@@ -90,16 +90,10 @@ pub(crate) fn mesh(objects: impl IntoIterator<Item = MeshObject>) -> Arc<MeshSna
         methods: Methods::Any,
         headers: Vec::new(),
     });
-    let mut builder = SnapshotBuilder::new(MeshOptions::default());
-    builder.apply(SourceEvent::Reset);
-    builder.apply(SourceEvent::apply(Namespace::monitored("shop".parse().expect("a name"), "osm")));
-    builder.apply(SourceEvent::apply(pod("buyer", "buyer", 1)));
-    builder.apply(SourceEvent::apply(group));
-    builder.apply(SourceEvent::apply(TcpRoute::new(name("any"))));
-    objects.into_iter().for_each(|object| builder.apply(SourceEvent::apply(object)));
-    builder.apply(SourceEvent::Ready);
-    builder.build();
-    Arc::clone(builder.current())
+    let shop = Namespace::monitored("shop".parse().expect("a name"), "osm");
+    let around =
+        [shop.into(), pod("buyer", "buyer", 1).into(), group.into(), TcpRoute::new(name("any")).into()];
+    from_scratch(around.into_iter().chain(objects))
 }
 
 pub(crate) fn ir(snapshot: &MeshSnapshot, pod: &str) -> ProxyIr {

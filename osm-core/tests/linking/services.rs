@@ -5,8 +5,8 @@ use osm_core::model::{
     ContainerPort, Endpoint, EndpointPort, EndpointSlice, MeshObject, Namespace, Workload,
 };
 use osm_core::policy;
-use osm_core::snapshot::{MeshOptions, SnapshotBuilder};
 use osm_core::source::SourceEvent;
+use osm_core::testing::told;
 
 use crate::mesh::{
     access, codes, dialled, endpoints, http, ir, mesh, name, named, number, object, pod, port, service,
@@ -130,17 +130,12 @@ fn a_pod_without_proxy_or_not_ready_is_no_endpoint() {
 
 #[test]
 fn a_proxy_that_two_pods_claim_goes_to_the_next_when_the_first_leaves_the_mesh() {
-    let mut builder = SnapshotBuilder::new(MeshOptions::default());
     let bank = || Namespace::monitored("bank".parse().expect("a name"), "osm");
     let mut first = pod("server", "server", 2);
     first.name = "bank/server".parse().expect("a name");
     let second = pod("server", "server", 3);
-    builder.apply(SourceEvent::Reset);
-    builder.apply(SourceEvent::apply(bank()));
-    builder.apply(SourceEvent::apply(Namespace::monitored("shop".parse().expect("a name"), "osm")));
-    builder.apply(SourceEvent::apply(first.clone()));
-    builder.apply(SourceEvent::apply(second.clone()));
-    builder.apply(SourceEvent::Ready);
+    let shop = Namespace::monitored("shop".parse().expect("a name"), "osm");
+    let mut builder = told([bank().into(), shop.into(), first.clone().into(), second.clone().into()]);
     let proxy = second.proxy.clone().expect("a proxy");
     let (snapshot, _) = builder.build().expect("a snapshot");
     assert_eq!(snapshot.workload_of(&proxy).expect("a pod").name, first.name);

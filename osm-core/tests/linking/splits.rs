@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use osm_core::ir::{OutboundRoute, OutboundService, ProxyIr};
 use osm_core::model::{HttpMatch, HttpRouteGroup, MeshObject, Methods, Namespace, TrafficSplit};
-use osm_core::snapshot::{MeshOptions, MeshSnapshot, SnapshotBuilder};
+use osm_core::snapshot::MeshSnapshot;
 use osm_core::source::SourceEvent;
+use osm_core::testing::told;
 
 use crate::mesh::{
     codes, dialled, endpoints, http, ir, mesh, name, number, object, pod, service, split, target, tcp,
@@ -171,12 +172,9 @@ fn a_split_of_too_many_kinds_of_requests_is_not_in_force_and_says_so() {
 
 #[test]
 fn i15_a_change_of_a_group_concerns_the_roots_whose_splits_name_it() {
-    let mut builder = SnapshotBuilder::new(MeshOptions::default());
-    builder.apply(SourceEvent::Reset);
-    builder.apply(SourceEvent::apply(Namespace::monitored("shop".parse().expect("a name"), "osm")));
-    builder.apply(SourceEvent::apply(split_by("some", &["a"], &[("v2", 1)])));
-    builder.apply(SourceEvent::apply(split_by("other", &["b"], &[("v2", 1)])));
-    builder.apply(SourceEvent::Ready);
+    let shop = Namespace::monitored("shop".parse().expect("a name"), "osm");
+    let splits = [("some", "a"), ("other", "b")].map(|(name, group)| split_by(name, &[group], &[("v2", 1)]));
+    let mut builder = told([MeshObject::from(shop)].into_iter().chain(splits.map(MeshObject::from)));
     builder.build();
     let mut changed = |event: SourceEvent| {
         builder.apply(event);

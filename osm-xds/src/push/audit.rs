@@ -77,21 +77,14 @@ impl Audit {
 
 #[cfg(test)]
 mod tests {
-    use osm_core::snapshot::{MeshOptions, SnapshotBuilder};
-    use osm_core::source::SourceEvent;
-    use osm_core::testing::Fleet;
+    use osm_core::testing::{Fleet, from_scratch};
 
     use super::*;
 
     #[test]
     fn i15_an_audit_names_what_is_not_as_it_should_be() {
         let fleet = Fleet { services: 3, endpoints: 1, clients: 2, reach: 2, permissive: true };
-        let mut builder = SnapshotBuilder::new(MeshOptions::default());
-        builder.apply(SourceEvent::Reset);
-        fleet.objects().into_iter().for_each(|object| builder.apply(SourceEvent::apply(object)));
-        builder.apply(SourceEvent::Ready);
-        let (snapshot, _) = builder.build().expect("a snapshot");
-        let mut engine = Engine::new(snapshot);
+        let mut engine = Engine::new(from_scratch(fleet.objects()));
         assert!(engine.next_audit().is_none(), "nobody is there");
         for client in 0..2 {
             let id = SubscriptionId::new(client as u64 + 1);

@@ -10,19 +10,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use osm_core::model::MeshObject;
-use osm_core::snapshot::{MeshOptions, MeshSnapshot, SnapshotBuilder};
-use osm_core::source::SourceEvent;
-use osm_core::testing::proxies;
+use osm_core::snapshot::{MeshSnapshot, SnapshotBuilder};
+use osm_core::testing::{proxies, told};
 use osm_xds::push::{Engine, SubscriptionId};
 use osm_xds::resource::{Resource, ResourceKey, ResourceKind};
 use osm_xds::view::{View, ViewSender, ViewWatch};
 
 /// A builder that was told these objects, and the snapshot of them.
 pub(crate) fn from_scratch(objects: Vec<MeshObject>) -> (SnapshotBuilder, Arc<MeshSnapshot>) {
-    let mut builder = SnapshotBuilder::new(MeshOptions::default());
-    builder.apply(SourceEvent::Reset);
-    objects.into_iter().for_each(|object| builder.apply(SourceEvent::apply(object)));
-    builder.apply(SourceEvent::Ready);
+    let mut builder = told(objects);
     let (snapshot, _) = builder.build().expect("the first snapshot");
     (builder, snapshot)
 }

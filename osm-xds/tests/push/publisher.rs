@@ -123,8 +123,7 @@ struct Running {
 fn run(provider: Arc<dyn CertificateProvider>) -> Running {
     let fleet = fleet(10, 20, true);
     let (reader, mut catalog) = Catalog::new(MeshOptions::default());
-    let objects = fleet.objects().into_iter().map(SourceEvent::apply);
-    catalog.take_in([SourceEvent::Reset].into_iter().chain(objects).chain([SourceEvent::Ready]));
+    catalog.take_in(SourceEvent::round(fleet.objects()));
     let (publisher, driver) = Publisher::new(Arc::new(reader), provider);
     Running { fleet, catalog, publisher, driver: tokio::spawn(driver.run()) }
 }
@@ -290,8 +289,7 @@ async fn the_views_of_a_proxy_end_when_its_pod_becomes_somebody_else() {
 async fn i15_the_running_publisher_audits_one_proxy_after_the_other() {
     let fleet = fleet(10, 20, true);
     let (reader, mut catalog) = Catalog::new(MeshOptions::default());
-    let objects = fleet.objects().into_iter().map(SourceEvent::apply);
-    catalog.take_in([SourceEvent::Reset].into_iter().chain(objects).chain([SourceEvent::Ready]));
+    catalog.take_in(SourceEvent::round(fleet.objects()));
     let (publisher, driver) = Publisher::new(Arc::new(reader), Arc::new(Given::default()));
     let driver = tokio::spawn(driver.auditing(Duration::from_secs(60)).run());
     let watches: Vec<_> =

@@ -127,7 +127,7 @@ mod tests {
 
     use envoy_types::pb::envoy::config::core::v3::Node;
     use osm_core::catalog::Catalog;
-    use osm_core::model::Namespace;
+    use osm_core::model::{MeshObject, Namespace};
     use osm_core::snapshot::MeshOptions;
     use osm_core::source::SourceEvent;
 
@@ -161,8 +161,8 @@ mod tests {
         let bare = Workload::new("shop/bare".parse().expect("a name"), "till".parse().expect("a name"));
         let mut shop = Namespace::new("shop".parse().expect("a name"));
         shop.monitored_by = Some("osm".to_owned());
-        let facts = [till, thief, bare].map(SourceEvent::apply).into_iter().chain([SourceEvent::apply(shop)]);
-        catalog.take_in([SourceEvent::Reset].into_iter().chain(facts).chain([SourceEvent::Ready]));
+        let objects = [till.into(), thief.into(), bare.into(), MeshObject::from(shop)];
+        catalog.take_in(SourceEvent::round(objects));
         TokenAuthenticator::new(Arc::new(Spelt), Arc::new(reader))
     }
 

@@ -348,7 +348,7 @@ fn a_deadline_that_has_passed_with_nothing_to_say_is_none_any_more() {
         <- cds a having
         -> nothing
         wait 25s
-        # Nothing is asked for now, and so nothing is waited for.
+        # Nothing is asked for any more, and so nothing is waited for.
         <- cds
         -> nothing
         wait 25s

@@ -113,7 +113,6 @@ impl Objects {
 
     /// All that a source tells when it begins.
     pub(super) fn told_anew(&self) -> Vec<SourceEvent> {
-        let objects = self.0.values().cloned().map(SourceEvent::apply);
-        [SourceEvent::Reset].into_iter().chain(objects).chain([SourceEvent::Ready]).collect()
+        SourceEvent::round(self.0.values().cloned()).collect()
     }
 }
