@@ -1,95 +1,21 @@
 //! The manager over an issuer that misbehaves, in simulated time.
 
+mod running;
+mod settings;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use osm_certs::certificate::Certified;
 use osm_certs::clock::Clock;
 use osm_certs::in_process::InProcessCa;
-use osm_certs::manager::{CertificateManager, FailureKind, ManagerOptions, SubjectStatus};
-use osm_certs::provider::{CertificateProvider, CertificateWatch, WatchEnded};
-use osm_certs::subject::Subject;
-use osm_certs::testing::{Behaviour, FakeIssuer, SimulatedClock};
+use osm_certs::manager::{CertificateManager, FailureKind, ManagerOptions};
+use osm_certs::provider::{CertificateProvider, WatchEnded};
+use osm_certs::testing::Behaviour;
 use osm_certs::verify;
-use osm_core::model::ServiceKey;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
-use x509_parser::prelude::{FromDer, X509Certificate};
-use x509_parser::public_key::PublicKey;
 
-const MINUTE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(3600);
-const DAY: Duration = Duration::from_secs(24 * 3600);
-
-/// A manager that runs.
-struct Running {
-    issuer: Arc<FakeIssuer>,
-    clock: Arc<SimulatedClock>,
-    manager: CertificateManager,
-    driving: JoinHandle<()>,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.driving.abort();
-    }
-}
-
-fn start() -> Running {
-    start_with(|options| options)
-}
-
-fn start_with(options: impl FnOnce(ManagerOptions) -> ManagerOptions) -> Running {
-    let clock = Arc::new(SimulatedClock::default());
-    let issuer = Arc::new(FakeIssuer::with_clock(Arc::clone(&clock) as Arc<dyn Clock>).expect("an issuer"));
-    let options = options(ManagerOptions::default().with_clock(Arc::clone(&clock) as Arc<dyn Clock>));
-    let (manager, driver) = CertificateManager::new(Arc::clone(&issuer) as _, options);
-    let driving = tokio::spawn(driver.run());
-    Running { issuer, clock, manager, driving }
-}
-
-impl Running {
-    fn watch(&self, account: &str) -> CertificateWatch {
-        self.manager.watch(&subject(account))
-    }
-
-    fn status(&self, account: &str) -> SubjectStatus {
-        let statuses = self.manager.statuses();
-        let found = statuses.into_iter().find(|status| status.subject == subject(account));
-        found.expect("the subject is known")
-    }
-
-    fn metrics(&self) -> String {
-        let mut registry = prometheus_client::registry::Registry::default();
-        self.manager.metrics().register(&mut registry);
-        let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &registry).expect("it is encoded");
-        text
-    }
-
-    /// Waits until a condition holds, but not for ever.
-    async fn eventually(&self, what: &str, condition: impl Fn(&Self) -> bool) {
-        let deadline = Instant::now() + DAY;
-        while !condition(self) {
-            assert!(Instant::now() < deadline, "{what} did not happen");
-            sleep(Duration::from_millis(200)).await;
-        }
-    }
-}
-
-fn subject(account: &str) -> Subject {
-    Subject::Workload(format!("spiffe://cluster.local/{account}/shop").parse().expect("a SPIFFE ID"))
-}
-
-async fn ready(watch: &mut CertificateWatch) -> Arc<Certified> {
-    timeout(DAY, watch.ready()).await.expect("within a day").expect("the manager runs")
-}
-
-async fn next(watch: &mut CertificateWatch) -> Arc<Certified> {
-    timeout(2 * DAY, watch.changed()).await.expect("within two days").expect("the manager runs");
-    watch.current().expect("there is one")
-}
+use running::{DAY, HOUR, MINUTE, Running, next, ready, start, subject};
 
 #[tokio::test(start_paused = true)]
 async fn all_who_ask_for_one_subject_share_a_certificate() {
@@ -237,74 +163,6 @@ async fn rotating_signs_everything_anew_and_leaves_no_gap() {
     sleep(MINUTE).await;
     let changed = serials(&running).iter().zip(&before).filter(|(now, then)| now != then).count();
     assert_eq!(changed, 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_validity_is_set_live_and_not_below_the_least() {
-    let running = start();
-    let mut watch = running.watch("till");
-    ready(&mut watch).await;
-    assert_eq!(running.manager.set_validity(HOUR), HOUR);
-    assert_eq!(running.manager.set_validity(MINUTE), 10 * MINUTE);
-    running.manager.rotate_now();
-    let life = next(&mut watch).await.not_after().duration_since(running.clock.now()).expect("it is later");
-    assert!(life <= 10 * MINUTE && life > 9 * MINUTE, "{life:?}");
-}
-
-/// Whether a certificate's key is one of RSA.
-fn has_rsa_key(certified: &Certified) -> bool {
-    let (_, leaf) = X509Certificate::from_der(&certified.chain().der()[0]).expect("a certificate");
-    matches!(leaf.public_key().parsed(), Ok(PublicKey::RSA(_)))
-}
-
-#[tokio::test(start_paused = true)]
-async fn another_kind_of_key_is_set_live_and_replaces_those_of_workloads_only() {
-    let running = start();
-    let server = Subject::control_plane(["ads".parse().expect("a name")]);
-    let (mut till, mut buyer) = (running.watch("till"), running.watch("buyer"));
-    let mut control_plane = running.manager.watch(&server);
-    let internal = ready(&mut control_plane).await;
-    for watch in [&mut till, &mut buyer] {
-        assert!(!has_rsa_key(&*ready(watch).await));
-    }
-    assert_eq!(running.manager.set_service_key(ServiceKey::P256), 0, "it is that already");
-    assert_eq!(running.manager.set_service_key(ServiceKey::Rsa2048), 2);
-    for watch in [&mut till, &mut buyer] {
-        assert!(watch.current().is_some(), "the old one serves meanwhile");
-        assert!(has_rsa_key(&*next(watch).await));
-    }
-    assert_eq!(control_plane.current().expect("one").serial(), internal.serial());
-    assert!(has_rsa_key(&*ready(&mut running.watch("new")).await));
-    assert_eq!(running.manager.set_service_key(ServiceKey::P256), 3);
-    assert!(!has_rsa_key(&*next(&mut till).await));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_kind_of_key_that_is_set_while_another_is_made_counts_in_the_end() {
-    let running = start();
-    let mut till = running.watch("till");
-    // The first certificate is being signed for by then, or about to be.
-    tokio::task::yield_now().await;
-    running.manager.set_service_key(ServiceKey::Rsa2048);
-    let mut last = ready(&mut till).await;
-    if !has_rsa_key(&last) {
-        last = next(&mut till).await;
-    }
-    assert!(has_rsa_key(&last));
-    assert!(running.issuer.requests() <= 2, "no more often than needed");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_life_of_a_minute_is_enough_where_it_is_allowed() {
-    let running = start_with(|options| options.with_validity(MINUTE));
-    let mut watch = running.watch("till");
-    ready(&mut watch).await;
-    let began = Instant::now();
-    while began.elapsed() < HOUR {
-        let certified = next(&mut watch).await;
-        assert!(certified.not_after() > running.clock.now() + MINUTE / 2);
-    }
-    assert!((85..=115).contains(&running.issuer.requests()), "{}", running.issuer.requests());
 }
 
 #[tokio::test(start_paused = true)]
