@@ -54,8 +54,8 @@ impl Cluster {
     /// # Errors
     /// When it does not come up; the message says what is missing.
     pub fn get(root: &Path) -> Result<Self> {
-        if let Some(kubeconfig) = std::env::var_os("KUBECONFIG").filter(|given| !given.is_empty()) {
-            return Ok(Self::Given { kubeconfig: kubeconfig.into() });
+        if let Some(kubeconfig) = given() {
+            return Ok(Self::Given { kubeconfig });
         }
         let layout = prepare(root)?;
         workspace::step("starting Kubernetes", || {
@@ -110,6 +110,27 @@ impl Drop for Cluster {
     }
 }
 
+fn given() -> Option<PathBuf> {
+    std::env::var_os("KUBECONFIG").filter(|given| !given.is_empty()).map(PathBuf::from)
+}
+
+/// Sees to it that what a cluster is built with is there, to be asked before a long run of
+/// other tests.
+///
+/// # Errors
+/// When it is missing; the message names it.
+pub fn require(root: &Path) -> Result<()> {
+    let layout = layout(root, PathBuf::new())?;
+    if given().is_some() || programs::found(&sources(root), &layout.cache)?.is_some() {
+        return Ok(());
+    }
+    programs::require()
+}
+
+fn sources(root: &Path) -> PathBuf {
+    root.join("e2e/cluster/node")
+}
+
 /// Brings up a cluster that stays, and returns the path of its kubeconfig. One that is
 /// up already is left alone.
 ///
@@ -117,7 +138,7 @@ impl Drop for Cluster {
 /// As [`Cluster::get`].
 pub fn up(root: &Path) -> Result<PathBuf> {
     let layout = prepare(root)?;
-    if keeper::lock(&layout).is_ok() {
+    if keeper::lock().is_ok() {
         workspace::step("starting Kubernetes", || start(&layout, false).map(drop))?;
     }
     Ok(layout.kubeconfig())
@@ -149,7 +170,7 @@ fn prepare(root: &Path) -> Result<Layout> {
     }
     packages::ensure(packages::CLUSTER)?;
     let unready = layout(root, PathBuf::new())?;
-    let programs = programs::ensure(&root.join("e2e/cluster/node"), &unready.cache)?;
+    let programs = programs::ensure(&sources(root), &unready.cache)?;
     Ok(Layout { programs, ..unready })
 }
 
@@ -161,7 +182,7 @@ fn layout(root: &Path, programs: PathBuf) -> Result<Layout> {
 /// Starts the keeper in a process group of its own, and waits until the cluster serves.
 fn start(layout: &Layout, tied: bool) -> Result<Child> {
     // Refused here where one is up, before its log is emptied.
-    drop(keeper::lock(layout)?);
+    drop(keeper::lock()?);
     let said = layout.cache.join("keeper.log");
     std::fs::create_dir_all(&layout.cache).with_context(|| format!("making {}", layout.cache.display()))?;
     let log = File::create(&said).with_context(|| format!("writing {}", said.display()))?;

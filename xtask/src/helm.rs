@@ -4,9 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
-use crate::{envoy, workspace};
+use crate::{envoy, go, workspace};
 
 /// The release that the chart is tested with.
 pub const VERSION: &str = "3.19.5";
@@ -17,11 +17,7 @@ pub const VERSION: &str = "3.19.5";
 /// # Errors
 /// When `$OSM_HELM` is no file, or there is no Go that can build it.
 pub fn ensure() -> Result<PathBuf> {
-    if let Some(given) = std::env::var_os("OSM_HELM").filter(|given| !given.is_empty()) {
-        let given = PathBuf::from(given);
-        if !given.is_file() {
-            bail!("$OSM_HELM is {}, which is no file", given.display());
-        }
+    if let Some(given) = workspace::given("OSM_HELM")? {
         return Ok(given);
     }
     let home = envoy::cache()?;
@@ -37,10 +33,8 @@ pub fn ensure() -> Result<PathBuf> {
 /// Builds beside the place and renames, so that nobody ever sees half of it.
 fn build(home: &Path, program: &Path) -> Result<()> {
     let workshop = envoy::Workshop::make(home)?;
-    let mut go = go_install(workshop.path());
-    let known = Command::new("go").arg("version").stdout(Stdio::null()).status();
-    known.context("building helm needs Go (1.24 or newer): install it, or set $OSM_HELM to a helm")?;
-    workspace::succeed(&mut go)?;
+    go::require("helm", "set $OSM_HELM to a helm")?;
+    workspace::succeed(&mut go_install(workshop.path()))?;
     let folder = program.parent().context("the program has a folder")?;
     std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
     std::fs::rename(workshop.path().join("helm"), program)

@@ -10,6 +10,7 @@ pub mod demo;
 pub mod e2e;
 pub mod envoy;
 pub mod fuzz;
+pub mod go;
 pub mod goldens;
 pub mod grpc;
 pub mod helm;

@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use crate::tidy::source::Source;
 use crate::tidy::tree::Tree;
 use crate::workspace::{SELECTION, cargo, succeed, tests};
-use crate::{check, e2e, envoy, grpc, helm, packages};
+use crate::{check, cluster, e2e, envoy, grpc, helm, packages};
 
 /// What an ignored test needs, as far as it decides when and how it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,12 +23,15 @@ enum Needs {
 /// How the names of test targets begin that need a cluster.
 pub(crate) const CLUSTER: &str = "cluster_";
 
-/// Runs `check`, brings Envoy and the Debian packages, then runs the tests that need them,
+/// Asks for what nobody can bring, runs `check`, brings Envoy and the Debian packages, then runs the tests that need them,
 /// and last those that need a cluster.
 ///
 /// # Errors
 /// With the name of the first step that fails, or what is missing and can't be brought.
 pub fn run(root: &Path) -> Result<()> {
+    if packages::is_root()? {
+        cluster::require(root)?;
+    }
     check::run(root)?;
     packages::ensure(packages::LOCAL_MESH)?;
     packages::ensure(packages::ORDINARY_USER)?;

@@ -50,6 +50,18 @@ pub fn tests<T>(title: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     work().with_context(|| format!("step \"{title}\" failed"))
 }
 
+/// The file that an environment variable names, if it is set.
+///
+/// # Errors
+/// When that is no file.
+pub fn given(variable: &str) -> Result<Option<PathBuf>> {
+    let given = std::env::var_os(variable).filter(|given| !given.is_empty()).map(PathBuf::from);
+    match given {
+        Some(given) if !given.is_file() => bail!("${variable} is {}, which is no file", given.display()),
+        given => Ok(given),
+    }
+}
+
 /// Runs a command to its end, with this program's own input and output.
 ///
 /// # Errors

@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::{SigSet, Signal};
 
 use super::authority;
-use super::layout::{CONTROL_GROUP, LINK, LINK_PREFIX, Layout, MACHINE, NODE, PODS, SERVICES};
+use super::layout::{CONTROL_GROUP, LINK, LINK_PREFIX, LOCK, Layout, MACHINE, NODE, PODS, SERVICES};
 use super::until;
 use crate::workspace::output;
 
@@ -31,23 +31,24 @@ pub(super) const CONFIG: &str = "config";
 /// # Errors
 /// When there is a cluster already, or it can't be started.
 pub fn keep(layout: &Layout, tied: bool) -> Result<()> {
-    let mut lock = lock(layout)?;
+    let mut lock = lock()?;
     lock.set_len(0).context("writing the lock")?;
     write!(lock, "{}", std::process::id()).context("writing the lock")?;
     sweep(layout)?;
     let ran = run(layout, tied);
     sweep(layout)?;
+    // The number may be another process's soon.
+    lock.set_len(0).context("writing the lock")?;
     ran
 }
 
-/// Takes the lock that there is one of for all clusters of this user.
+/// Takes the lock that there is one of on a machine.
 ///
 /// # Errors
 /// When somebody else has it.
-pub(super) fn lock(layout: &Layout) -> Result<File> {
-    std::fs::create_dir_all(&layout.cache).with_context(|| format!("making {}", layout.cache.display()))?;
-    let lock = File::options().create(true).truncate(false).read(true).write(true).open(layout.lock());
-    let lock = lock.with_context(|| format!("opening {}", layout.lock().display()))?;
+pub(super) fn lock() -> Result<File> {
+    let lock = File::options().create(true).truncate(false).read(true).write(true).open(LOCK);
+    let lock = lock.with_context(|| format!("opening {LOCK}"))?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => {
@@ -213,14 +214,18 @@ fn remove(folder: &Path) -> Result<()> {
 pub(super) fn stop(layout: &Layout) -> Result<()> {
     let began = Instant::now();
     loop {
-        match lock(layout) {
-            Ok(_held) => return sweep(layout),
+        match lock() {
+            Ok(held) => {
+                // One that was killed has left its number.
+                held.set_len(0).context("writing the lock")?;
+                return sweep(layout);
+            }
             Err(error) if began.elapsed() > Duration::from_secs(60) => {
                 return Err(error).context("the cluster did not end within a minute");
             }
             Err(_) => {}
         }
-        let keeper = std::fs::read_to_string(layout.lock()).context("reading who keeps the cluster")?;
+        let keeper = std::fs::read_to_string(LOCK).context("reading who keeps the cluster")?;
         // A keeper that has just started has not said its number yet.
         if let Ok(keeper) = keeper.parse() {
             let keeper = nix::unistd::Pid::from_raw(keeper);

@@ -25,6 +25,10 @@ pub(super) const DNS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 251, 0, 10));
 /// The control group that all others of the cluster are below.
 pub(super) const CONTROL_GROUP: &str = "osm-e2e";
 
+/// Locked while there is a cluster, whoever's: link, addresses and control group are the machine's.
+/// Says which process keeps it.
+pub(super) const LOCK: &str = "/run/osm-e2e.lock";
+
 /// The folder that the cluster itself finds everything in.
 pub(super) const INSIDE: &str = "/run/osm-e2e";
 /// The running cluster's folder, as the cluster sees it.
@@ -59,12 +63,6 @@ impl Layout {
     #[must_use]
     pub fn logs(&self) -> PathBuf {
         self.cache.join("log")
-    }
-
-    /// Locked while there is a cluster; says which process keeps it.
-    #[must_use]
-    pub fn lock(&self) -> PathBuf {
-        self.cache.join("lock")
     }
 
     /// How to reach the cluster as its administrator.

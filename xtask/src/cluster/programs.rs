@@ -5,8 +5,9 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
+use crate::go;
 use crate::workspace::{output, step, succeed};
 
 /// The names by which the one program is called.
@@ -27,42 +28,60 @@ const SOURCES: [&str; 4] = ["go.mod", "go.sum", "main.go", "pause/main.go"];
 /// What was built, beside the programs.
 const STAMP: &str = "built-from";
 
-/// The oldest Go that fetches by itself the release that `go.mod` asks for.
-const OLDEST_GO: u32 = 21;
-
 /// The folder of the programs: that of `$OSM_CLUSTER_CACHE` where that has this
 /// version, else the cache's own, where they are built now if need be.
 ///
 /// # Errors
 /// When they are not there and can't be built; what is missing is named.
 pub(super) fn ensure(source: &Path, cache: &Path) -> Result<PathBuf> {
-    let version = version(&read(&source.join("go.mod"))?)?;
-    if let Some(given) = std::env::var_os("OSM_CLUSTER_CACHE").filter(|given| !given.is_empty()) {
-        let given = PathBuf::from(given).join("bin");
-        if is_version(&given, &version) {
-            return Ok(given);
-        }
-    }
-    let programs = cache.join("bin");
-    let sources = sources(source)?;
     // Another that builds the same is waited for; then it is built.
     std::fs::create_dir_all(cache).with_context(|| format!("making {}", cache.display()))?;
     let lock = File::create(cache.join("build.lock")).context("making the lock of the build")?;
     lock.lock().context("waiting for another build")?;
-    if std::fs::read_to_string(programs.join(STAMP)).is_ok_and(|built| built == sources) {
-        return Ok(programs);
+    if let Some(found) = found(source, cache)? {
+        return Ok(found);
     }
-    require_go()?;
+    require()?;
+    let version = version(&read(&source.join("go.mod"))?)?;
     step(&format!("building Kubernetes {version} from Go modules (once; some minutes)"), || {
         build(source, cache, &version)?;
-        std::fs::write(programs.join(STAMP), sources).context("noting what was built")
+        std::fs::write(programs(cache).join(STAMP), sources(source)?).context("noting what was built")
     })?;
-    Ok(programs)
+    Ok(programs(cache))
+}
+
+/// The folder of the programs, if they are built.
+///
+/// # Errors
+/// When the sources can't be read.
+pub(super) fn found(source: &Path, cache: &Path) -> Result<Option<PathBuf>> {
+    let version = version(&read(&source.join("go.mod"))?)?;
+    let given = std::env::var_os("OSM_CLUSTER_CACHE").filter(|given| !given.is_empty());
+    let given = given.map(|given| PathBuf::from(given).join("bin"));
+    if let Some(given) = given.filter(|given| is_version(given, &version)) {
+        return Ok(Some(given));
+    }
+    let built = std::fs::read_to_string(programs(cache).join(STAMP));
+    let sources = sources(source)?;
+    Ok(built.is_ok_and(|built| built == sources).then(|| programs(cache)))
+}
+
+/// Sees to it that there is what they are built with.
+///
+/// # Errors
+/// When there is not.
+pub(super) fn require() -> Result<()> {
+    go::require("Kubernetes", "set $KUBECONFIG to a cluster of yours")
+}
+
+/// The programs that were built here.
+fn programs(cache: &Path) -> PathBuf {
+    cache.join("bin")
 }
 
 /// Builds beside the folder and renames, so that nobody ever sees half of it.
 fn build(source: &Path, cache: &Path, version: &str) -> Result<()> {
-    let (built, programs) = (cache.join("building"), cache.join("bin"));
+    let (built, programs) = (cache.join("building"), programs(cache));
     std::fs::create_dir_all(&built).with_context(|| format!("making {}", built.display()))?;
     // What an interrupted build had done is kept for the next one; when it is through, gigabytes go.
     let go = cache.join("go");
@@ -113,24 +132,6 @@ fn is_version(programs: &Path, version: &str) -> bool {
     all && said.is_ok_and(|said| said.trim() == format!("Kubernetes {version}"))
 }
 
-fn require_go() -> Result<()> {
-    let advice = format!(
-        "install Go 1.{OLDEST_GO} or newer (https://go.dev/dl), or set $KUBECONFIG to a cluster of yours"
-    );
-    let said = match output(Command::new("go").args(["env", "GOVERSION"])) {
-        Ok(said) => said,
-        Err(_) => bail!("building Kubernetes needs Go: {advice}"),
-    };
-    if minor_of_go(&said).is_none_or(|minor| minor < OLDEST_GO) {
-        bail!("the Go on this machine is {}, which is too old: {advice}", said.trim());
-    }
-    Ok(())
-}
-
-fn minor_of_go(said: &str) -> Option<u32> {
-    said.trim().strip_prefix("go1.")?.split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok()
-}
-
 fn sources(source: &Path) -> Result<String> {
     let texts: Result<Vec<String>> = SOURCES.iter().map(|name| read(&source.join(name))).collect();
     Ok(texts?.join("\n"))
@@ -159,14 +160,6 @@ mod tests {
         let version = version(&module).unwrap();
         assert!(version.starts_with("v1."), "{version}");
         assert!(link_flags("v1.34.4").ends_with("version.gitMinor=34"));
-    }
-
-    #[test]
-    fn an_old_go_is_known_by_what_it_says() {
-        assert_eq!(minor_of_go("go1.26.8\n"), Some(26));
-        assert_eq!(minor_of_go("go1.19"), Some(19));
-        assert_eq!(minor_of_go("go1.22rc1"), Some(22));
-        assert_eq!(minor_of_go("devel"), None);
     }
 
     #[test]
