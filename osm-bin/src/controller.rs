@@ -58,7 +58,7 @@ pub struct ControllerOptions {
     pub mesh: MeshOptions,
     /// Where proxies connect to; port 0 takes any free one.
     pub xds_listen: SocketAddr,
-    /// Where metrics and health are served; `None` for nowhere.
+    /// Where metrics and health are served, if anywhere.
     pub admin_listen: Option<SocketAddr>,
     /// Where the root key is kept.
     pub authority: Authority,

@@ -198,8 +198,8 @@ fn a_file_that_is_cut_within_a_line_says_what_it_said_before() {
 #[test]
 fn a_file_whose_end_was_edited_is_not_half_saved() {
     let before = b"a: 1\nb: 22\n";
-    for now in [&b"a: 1\n"[..], b"a: 1\nb: 2\n", b"a: 1", b"", b"a: 1\nb: 22\nc: 3", b"a: 1\nb: 22"] {
-        assert!(!is_half_saved(before, now), "{}", String::from_utf8_lossy(now));
+    for after in [&b"a: 1\n"[..], b"a: 1\nb: 2\n", b"a: 1", b"", b"a: 1\nb: 22\nc: 3", b"a: 1\nb: 22"] {
+        assert!(!is_half_saved(before, after), "{}", String::from_utf8_lossy(after));
     }
     assert!(is_half_saved(before, b"a: 1\nb: 2"));
 }
