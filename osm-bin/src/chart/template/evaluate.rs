@@ -56,13 +56,9 @@ impl Scope<'_> {
         match node {
             Node::Text(text) => out.push_str(text),
             Node::Print(pipeline) => out.push_str(&printed(&self.pipeline(pipeline, dot)?)),
-            Node::Set { variable, declares, value } => {
+            Node::Declare { variable, value } => {
                 let computed = self.pipeline(value, dot)?;
-                if *declares {
-                    self.variables.push((variable.clone(), computed));
-                } else {
-                    *self.variable(variable).map_err(|message| at(value, message))? = computed;
-                }
+                self.variables.push((variable.clone(), computed));
             }
             Node::If { condition, then, otherwise } => {
                 let holds = is_true(&self.pipeline(condition, dot)?);
@@ -75,25 +71,12 @@ impl Scope<'_> {
                     false => self.block(otherwise, dot, out)?,
                 }
             }
-            Node::Range { key, item, over, each, otherwise } => {
-                let items = items(self.pipeline(over, dot)?).map_err(|message| at(over, message))?;
-                if items.is_empty() {
-                    self.block(otherwise, dot, out)?;
-                }
-                for (name, value) in items {
-                    let outer = self.variables.len();
-                    self.variables.extend(key.clone().map(|key| (key, name)));
-                    self.variables.extend(item.clone().map(|item| (item, value.clone())));
-                    self.block(each, &value, out)?;
-                    self.variables.truncate(outer);
-                }
-            }
         }
         Ok(())
     }
 
-    fn variable(&mut self, name: &str) -> Result<&mut Value, String> {
-        let found = self.variables.iter_mut().rev().find(|(known, _)| known == name);
+    fn variable(&self, name: &str) -> Result<&Value, String> {
+        let found = self.variables.iter().rev().find(|(known, _)| known == name);
         found.map(|(_, value)| value).ok_or_else(|| format!("there is no variable ${name}"))
     }
 
@@ -119,9 +102,6 @@ impl Scope<'_> {
             }
             return self.operand(first, of, dot);
         };
-        if let "and" | "or" = name.as_str() {
-            return self.decide(name == "or", rest, piped, of, dot);
-        }
         let mut arguments =
             rest.iter().map(|operand| self.operand(operand, of, dot)).collect::<Result<Vec<_>, _>>()?;
         arguments.extend(piped);
@@ -129,25 +109,6 @@ impl Scope<'_> {
             ("include", [Value::String(template), dot]) => self.include(template, dot, of),
             _ => functions::call(name, &arguments).map_err(|message| at(of, message)),
         }
-    }
-
-    /// `and` and `or`: the argument that decides; what stands after it is not looked at.
-    fn decide(
-        &mut self,
-        is_or: bool,
-        operands: &[Operand],
-        piped: Option<Value>,
-        of: &Pipeline,
-        dot: &Value,
-    ) -> Result<Value, TemplateError> {
-        let mut last = Value::Null;
-        for operand in operands {
-            last = self.operand(operand, of, dot)?;
-            if is_true(&last) == is_or {
-                return Ok(last);
-            }
-        }
-        Ok(piped.unwrap_or(last))
     }
 
     fn operand(&mut self, operand: &Operand, of: &Pipeline, dot: &Value) -> Result<Value, TemplateError> {
@@ -194,20 +155,4 @@ fn field(value: &Value, fields: &[String]) -> Result<Value, String> {
         value = map.get(name).unwrap_or(&Value::Null);
     }
     Ok(value.clone())
-}
-
-/// Keys and values to loop over, in the order that Go has.
-fn items(value: Value) -> Result<Vec<(Value, Value)>, String> {
-    match value {
-        Value::Null => Ok(Vec::new()),
-        Value::Array(items) => {
-            Ok(items.into_iter().enumerate().map(|(at, item)| (at.into(), item)).collect())
-        }
-        Value::Object(fields) => {
-            let mut items: Vec<_> = fields.into_iter().collect();
-            items.sort_by(|one, other| one.0.cmp(&other.0));
-            Ok(items.into_iter().map(|(name, item)| (name.into(), item)).collect())
-        }
-        other => Err(format!("{other} can't be looped over")),
-    }
 }

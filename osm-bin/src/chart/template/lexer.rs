@@ -23,9 +23,7 @@ pub(super) enum Token {
     /// `)` with the fields after it.
     Close(Vec<String>),
     Pipe,
-    Comma,
     Declare,
-    Assign,
 }
 
 /// Cuts a template into its pieces.
@@ -124,9 +122,7 @@ fn tokens(action: &str) -> Result<Vec<Token>, String> {
                 (Token::Close(fields), 1 + length)
             }
             '|' => (Token::Pipe, 1),
-            ',' => (Token::Comma, 1),
             ':' if rest.starts_with(":=") => (Token::Declare, 2),
-            '=' => (Token::Assign, 1),
             '-' | '0'..='9' => number(rest)?,
             _ => match word(rest) {
                 "" => return Err(format!("unexpected {first:?}")),

@@ -14,10 +14,9 @@ use super::lexer::{Segment, Token};
 pub(super) enum Node {
     Text(String),
     Print(Pipeline),
-    Set { variable: String, declares: bool, value: Pipeline },
+    Declare { variable: String, value: Pipeline },
     If { condition: Pipeline, then: Vec<Node>, otherwise: Vec<Node> },
     With { value: Pipeline, then: Vec<Node>, otherwise: Vec<Node> },
-    Range { key: Option<String>, item: Option<String>, over: Pipeline, each: Vec<Node>, otherwise: Vec<Node> },
 }
 
 /// Commands, each given what the one before it came to.
@@ -111,19 +110,12 @@ impl Parser {
     fn node(&mut self, tokens: &[Token]) -> Result<Node, Mistake> {
         match keyword(tokens) {
             "if" | "with" => self.branches(tokens),
-            "range" => self.range(&tokens[1..]),
-            "block" | "template" | "break" | "continue" => {
-                Err(self.mistake(format!("`{}` is not known", keyword(tokens))))
+            word @ ("range" | "block" | "template" | "break" | "continue") => {
+                Err(self.mistake(format!("`{word}` is not known")))
             }
             _ => match tokens {
-                [Token::Variable(name, fields), sign @ (Token::Declare | Token::Assign), value @ ..]
-                    if fields.is_empty() =>
-                {
-                    Ok(Node::Set {
-                        variable: name.clone(),
-                        declares: *sign == Token::Declare,
-                        value: self.pipeline(value)?,
-                    })
+                [Token::Variable(name, fields), Token::Declare, value @ ..] if fields.is_empty() => {
+                    Ok(Node::Declare { variable: name.clone(), value: self.pipeline(value)? })
                 }
                 _ => Ok(Node::Print(self.pipeline(tokens)?)),
             },
@@ -133,33 +125,14 @@ impl Parser {
     fn branches(&mut self, tokens: &[Token]) -> Result<Node, Mistake> {
         let subject = self.pipeline(&tokens[1..])?;
         let (then, ending) = self.block()?;
-        let otherwise = match ending {
-            Ending::End => Vec::new(),
-            // One `end` closes the whole ladder.
-            Ending::Else(more) if matches!(keyword(&more), "if" | "with") => vec![self.branches(&more)?],
-            other => self.otherwise(other)?,
-        };
+        let otherwise = self.otherwise(ending)?;
         Ok(match keyword(tokens) {
             "if" => Node::If { condition: subject, then, otherwise },
             _ => Node::With { value: subject, then, otherwise },
         })
     }
 
-    fn range(&mut self, tokens: &[Token]) -> Result<Node, Mistake> {
-        let (key, item, over) = match tokens {
-            [Token::Variable(key, _), Token::Comma, Token::Variable(item, _), Token::Declare, over @ ..] => {
-                (Some(key.clone()), Some(item.clone()), over)
-            }
-            [Token::Variable(item, _), Token::Declare, over @ ..] => (None, Some(item.clone()), over),
-            over => (None, None, over),
-        };
-        let over = self.pipeline(over)?;
-        let (each, ending) = self.block()?;
-        let otherwise = self.otherwise(ending)?;
-        Ok(Node::Range { key, item, over, each, otherwise })
-    }
-
-    /// What stands between a plain `else` and its `end`.
+    /// What stands between an `else` and its `end`.
     fn otherwise(&mut self, ending: Ending) -> Result<Vec<Node>, Mistake> {
         match ending {
             Ending::End => Ok(Vec::new()),
@@ -167,8 +140,8 @@ impl Parser {
                 (nodes, Ending::End) => Ok(nodes),
                 _ => Err(self.mistake("an `else` has no `end`")),
             },
-            Ending::Else(_) => Err(self.mistake("after `else` stands nothing, `if` or `with`")),
-            Ending::File => Err(self.mistake("an `if`, `with` or `range` has no `end`")),
+            Ending::Else(_) => Err(self.mistake("after `else` stands nothing")),
+            Ending::File => Err(self.mistake("an `if` or `with` has no `end`")),
         }
     }
 
@@ -209,9 +182,7 @@ impl Parser {
                     closed = Some(fields.clone());
                     break;
                 }
-                Token::Comma => return Err(self.mistake("unexpected `,`")),
                 Token::Declare => return Err(self.mistake("unexpected `:=`")),
-                Token::Assign => return Err(self.mistake("unexpected `=`")),
             };
             if let Some(command) = commands.last_mut() {
                 command.push(operand);
