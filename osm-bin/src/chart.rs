@@ -205,6 +205,7 @@ mod tests {
 
     use super::*;
     use crate::args::ControllerArgs;
+    use crate::cluster::authority::{PAUSE, TRIES};
 
     fn chart() -> Chart {
         Chart::built_in().unwrap()
@@ -212,6 +213,10 @@ mod tests {
 
     fn rendered(overrides: Value) -> Vec<Value> {
         chart().render("osm", "osm-system", &overrides).unwrap()
+    }
+
+    fn of_kind<'o>(objects: &'o [Value], kind: &str) -> &'o Value {
+        objects.iter().find(|object| object["kind"] == kind).unwrap()
     }
 
     fn kinds(objects: &[Value]) -> Vec<&str> {
@@ -265,7 +270,7 @@ mod tests {
         for kind in ["NetworkPolicy", "PodDisruptionBudget", "HorizontalPodAutoscaler"] {
             assert!(kinds(&objects).contains(&kind), "{kind}");
         }
-        let deployment = objects.iter().find(|object| object["kind"] == "Deployment").unwrap();
+        let deployment = of_kind(&objects, "Deployment");
         assert_eq!(deployment["spec"]["replicas"], Value::Null, "the autoscaler decides");
     }
 
@@ -300,7 +305,7 @@ mod tests {
         }});
         for overrides in [json!({}), overrides] {
             let objects = rendered(overrides);
-            let config = objects.iter().find(|object| object["kind"] == "MeshConfig").unwrap();
+            let config = of_kind(&objects, "MeshConfig");
             let outcome = osm_k8s::document::read_value(config, 1).outcome;
             assert!(matches!(outcome, osm_k8s::document::Outcome::Manifest(_)), "{outcome:?}");
         }
@@ -309,12 +314,35 @@ mod tests {
     #[test]
     fn the_control_plane_understands_the_arguments_that_the_chart_gives_it() {
         let objects = rendered(json!({"osm": {"trustDomain": "example.org"}}));
-        let deployment = objects.iter().find(|object| object["kind"] == "Deployment").unwrap();
+        let deployment = of_kind(&objects, "Deployment");
         let given = deployment.pointer("/spec/template/spec/containers/0/args").unwrap().as_array().unwrap();
         let given = given.iter().map(|argument| argument.as_str().unwrap());
         let args = ControllerArgs::try_parse_from(std::iter::once("osm-controller").chain(given)).unwrap();
         assert_eq!(args.trust_domain.to_string(), "example.org");
         assert_eq!(args.osm_namespace.to_string(), "osm-system");
+    }
+
+    #[test]
+    fn a_control_plane_may_start_for_longer_than_it_asks_for_its_root() {
+        let objects = rendered(json!({}));
+        let container = &of_kind(&objects, "Deployment")["spec"]["template"]["spec"]["containers"][0];
+        let probe = &container["startupProbe"];
+        let seconds = probe["periodSeconds"].as_u64().unwrap() * probe["failureThreshold"].as_u64().unwrap();
+        assert!(seconds > (PAUSE * TRIES).as_secs() + 30, "{probe}");
+    }
+
+    #[test]
+    fn configurations_are_read_and_written_on_in_the_control_planes_namespace_only() {
+        let objects = rendered(json!({}));
+        let has = |kind: &str, resource: &str| {
+            let rules = of_kind(&objects, kind)["rules"].as_array().unwrap();
+            let mut resources = rules.iter().flat_map(|rule| rule["resources"].as_array().unwrap());
+            resources.any(|each| each == resource)
+        };
+        for resource in ["meshconfigs", "meshconfigs/status"] {
+            assert!(has("Role", resource) && !has("ClusterRole", resource), "{resource}");
+        }
+        assert!(has("ClusterRole", "trafficsplits/status"));
     }
 
     #[test]

@@ -10,9 +10,10 @@ use osm_k8s::ApiClient;
 use osm_k8s::authority::{self, RootSecretError, RootText};
 
 /// How often the API server is asked before this gives up, and how long is waited
-/// in between: two minutes, in which an API server has started anew.
-const TRIES: u32 = 60;
-const PAUSE: Duration = Duration::from_secs(2);
+/// in between: two minutes, in which an API server has started anew. The chart's startup
+/// probe waits longer.
+pub(crate) const TRIES: u32 = 60;
+pub(crate) const PAUSE: Duration = Duration::from_secs(2);
 
 /// The authority whose root is in this Secret.
 ///
