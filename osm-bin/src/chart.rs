@@ -206,6 +206,7 @@ mod tests {
     use super::*;
     use crate::args::ControllerArgs;
     use crate::cluster::authority::{PAUSE, TRIES};
+    use crate::install::CONTROL_PLANE;
 
     fn chart() -> Chart {
         Chart::built_in().unwrap()
@@ -320,6 +321,22 @@ mod tests {
         let args = ControllerArgs::try_parse_from(std::iter::once("osm-controller").chain(given)).unwrap();
         assert_eq!(args.trust_domain.to_string(), "example.org");
         assert_eq!(args.osm_namespace.to_string(), "osm-system");
+    }
+
+    #[test]
+    fn the_control_plane_has_the_name_by_which_it_is_looked_for() {
+        let objects = rendered(json!({}));
+        let deployment = of_kind(&objects, "Deployment");
+        let pod = &deployment["spec"]["template"];
+        for name in [
+            &deployment["metadata"]["name"],
+            &deployment["metadata"]["labels"]["app"],
+            &pod["metadata"]["labels"]["app"],
+            &pod["spec"]["containers"][0]["name"],
+            &of_kind(&objects, "Service")["metadata"]["name"],
+        ] {
+            assert_eq!(name, CONTROL_PLANE);
+        }
     }
 
     #[test]

@@ -26,7 +26,8 @@ use crate::chart::Chart;
 pub const FIELD_MANAGER: &str = "osm";
 /// How long the definitions of kinds may take until they are served.
 const DEFINITIONS_BOUND: Duration = Duration::from_secs(60);
-/// The name of a control plane's own objects: its Deployment, its Service, and the Lease of its replicas.
+/// The name of a control plane's own objects: its Deployment with its pods' container and label `app`, its Service, and
+/// the Lease of its replicas.
 pub const CONTROL_PLANE: &str = "osm-controller";
 /// The label that says which mesh an object belongs to.
 pub const INSTANCE: &str = "app.kubernetes.io/instance";
@@ -283,8 +284,14 @@ async fn refuse_strangers(objects: &Objects, release: &Release, known: &BTreeSet
 /// # Errors
 /// When the server can't be asked or refuses.
 pub async fn installed(objects: &Objects) -> Result<Vec<Installed>> {
-    let deployments = objects.list(("apps/v1", "Deployment"), None, "app=osm-controller").await?;
+    let deployments = objects.list(("apps/v1", "Deployment"), None, &control_plane_label()).await?;
     Ok(deployments.iter().map(Installed::of).collect())
+}
+
+/// The label of a control plane's Deployment and pods, as it is asked for.
+#[must_use]
+pub fn control_plane_label() -> String {
+    format!("app={CONTROL_PLANE}")
 }
 
 /// The error for a mesh of which there is no record, with what there is.

@@ -1,12 +1,10 @@
 //! The marks by which a namespace is part of a mesh, and what they mean.
 
+pub use osm_k8s::injector::METRICS_ANNOTATION as METRICS;
 pub use osm_k8s::injector::decision::{IGNORE_LABEL as IGNORE, INJECTION_ANNOTATION as INJECTION};
 pub use osm_k8s::manifest::MONITORED_BY_LABEL as MONITORED_BY;
 use serde::Serialize;
 use serde_json::{Value, json};
-
-/// The annotation that says whether the metrics of sidecars are scraped.
-pub const METRICS: &str = "openservicemesh.io/metrics";
 
 /// The fields of a namespace that is added to a mesh.
 #[must_use]

@@ -32,7 +32,7 @@ pub use follow::{SettingsDriver, SettingsWatch};
 #[cfg(feature = "client")]
 pub use patch::Operation;
 #[cfg(feature = "client")]
-pub use pod::{Injection, Injector, Refusal};
+pub use pod::{Injection, Injector, METRICS_ANNOTATION, Refusal, SCRAPING};
 #[cfg(feature = "client")]
 pub use settings::{InjectionSettings, SidecarDefaults, SidecarKind};
 #[cfg(feature = "client")]

@@ -4,6 +4,7 @@ use osm_k8s::objects::{ObjectKey, Progress, progress};
 use serde_json::Value;
 
 use super::Check;
+use crate::install::control_plane_label;
 
 /// What the cluster has of a control plane.
 #[derive(Debug, Default)]
@@ -52,7 +53,8 @@ pub fn check(parts: &Parts) -> Vec<Check> {
 
 fn deployment(parts: &Parts) -> Check {
     let what = format!("the control plane runs in {}", parts.namespace);
-    let look = format!("kubectl describe pods --namespace {} --selector app=osm-controller", parts.namespace);
+    let look =
+        format!("kubectl describe pods --namespace {} --selector {}", parts.namespace, control_plane_label());
     match &parts.deployment {
         None => Check::bad(what, "it has no deployment", "`osm install` brings one"),
         Some(deployment) => match progress(deployment, &parts.pods) {

@@ -4,8 +4,9 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
+use osm_k8s::injector::SCRAPING;
 use osm_k8s::objects::ObjectKey;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::connection::{Cluster, ClusterArgs};
 use super::local::lines::print;
@@ -71,11 +72,8 @@ async fn mark(cluster: &Cluster, name: &str, enabled: bool) -> Result<()> {
 /// The fields of a pod whose sidecar is scraped, or not any more.
 fn pod_marks(enabled: bool) -> Value {
     let mark = |value: &str| if enabled { Value::from(value) } else { Value::Null };
-    json!({"metadata": {"annotations": {
-        "prometheus.io/scrape": mark("true"),
-        "prometheus.io/port": mark("15010"),
-        "prometheus.io/path": mark("/stats/prometheus"),
-    }}})
+    let marks: Map<_, _> = SCRAPING.iter().map(|(name, value)| ((*name).to_owned(), mark(value))).collect();
+    json!({"metadata": {"annotations": marks}})
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use super::snapshot::snapshot;
 use super::table::Output;
 use crate::chart::Chart;
 use crate::checks::{Check, connectivity, control_plane, injection};
-use crate::install::Installed;
+use crate::install::{CONTROL_PLANE, Installed, control_plane_label};
 use crate::mesh_namespace::MONITORED_BY;
 use crate::verdict::Verdict;
 
@@ -115,7 +115,7 @@ impl VerifyArgs {
 async fn parts(cluster: &Cluster, mesh: &Installed) -> Result<control_plane::Parts> {
     let objects = &cluster.objects;
     let namespace = mesh.namespace.clone();
-    let pods = objects.list(("v1", "Pod"), Some(&namespace), "app=osm-controller").await?;
+    let pods = objects.list(("v1", "Pod"), Some(&namespace), &control_plane_label()).await?;
     let mut answers = Vec::new();
     for pod in &pods {
         let key = ObjectKey::of(pod)?;
@@ -134,7 +134,7 @@ async fn parts(cluster: &Cluster, mesh: &Installed) -> Result<control_plane::Par
     let config = ("config.openservicemesh.io/v1alpha2", "MeshConfig");
     Ok(control_plane::Parts {
         deployment: objects
-            .get(&ObjectKey::namespaced("apps/v1", "Deployment", &namespace, "osm-controller"))
+            .get(&ObjectKey::namespaced("apps/v1", "Deployment", &namespace, CONTROL_PLANE))
             .await?,
         mesh_config: objects
             .get(&ObjectKey::namespaced(config.0, config.1, &namespace, "osm-mesh-config"))

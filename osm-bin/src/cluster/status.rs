@@ -17,8 +17,7 @@ use osm_k8s::source::cluster::{Policies, PolicyObjects};
 use osm_k8s::status::{Outlook, Programmed, StatusWriter};
 use osm_xds::server::Registry;
 
-/// The name of the lease, in the namespace of the control plane.
-const LEASE: &str = "osm-controller";
+use crate::install::CONTROL_PLANE;
 
 /// What is needed to write statuses.
 pub struct Statuses {
@@ -48,7 +47,7 @@ pub async fn run(
     stop: impl Future<Output = ()>,
 ) {
     let Statuses { server, policies, namespace, replica } = statuses;
-    let name: ObjectName = LEASE.parse().expect("the lease's name is a DNS label");
+    let name: ObjectName = CONTROL_PLANE.parse().expect("the lease's name is a DNS label");
     let (lease, held) = Lease::new(server.clone(), QualifiedName::new(namespace, name), replica.clone());
     let writer = StatusWriter::new(server, policies, held, &replica);
     let writing = writer.run(move |objects| outlooks(&catalog.snapshot(), &proxies(&registry), objects));

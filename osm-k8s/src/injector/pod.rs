@@ -13,9 +13,9 @@ use super::{IDENTITY_VOLUME, INIT_CONTAINER, PROXY_CONTAINER, exclusions, init_c
 use crate::manifest::PROXY_UUID_LABEL;
 
 /// The annotation, on namespaces, that asks for metrics of their pods.
-const METRICS_ANNOTATION: &str = "openservicemesh.io/metrics";
+pub const METRICS_ANNOTATION: &str = "openservicemesh.io/metrics";
 /// What tells Prometheus where a pod's metrics are.
-const SCRAPING: [(&str, &str); 3] = [
+pub const SCRAPING: [(&str, &str); 3] = [
     ("prometheus.io/scrape", "true"),
     ("prometheus.io/port", "15010"),
     ("prometheus.io/path", "/stats/prometheus"),

@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::cli::connection::Cluster;
 use crate::cli::policy::mesh;
 use crate::cli::verify::envoy;
+use crate::install::CONTROL_PLANE;
 use crate::mesh_namespace::MONITORED_BY;
 use crate::sidecar::{CONTAINER, PROXY};
 
@@ -86,9 +87,9 @@ impl Report {
         for pod in pods {
             let key = ObjectKey::of(&pod)?;
             let has_sidecar = !pod["metadata"]["labels"][PROXY].is_null();
-            let container = match (has_sidecar, pod["metadata"]["labels"]["app"] == "osm-controller") {
+            let container = match (has_sidecar, pod["metadata"]["labels"]["app"] == CONTROL_PLANE) {
                 (true, _) => CONTAINER,
-                (false, true) => "osm-controller",
+                (false, true) => CONTROL_PLANE,
                 (false, false) => continue,
             };
             let log = cluster.objects.log(namespace, &key.name, container, LOG_LINES).await;
