@@ -1,5 +1,6 @@
 //! The commands of `osm`.
 
+pub mod args;
 pub mod certs;
 pub mod completion;
 mod confirm;

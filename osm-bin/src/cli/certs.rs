@@ -8,8 +8,9 @@ use osm_core::name::QualifiedName;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::connection::{Cluster, ClusterArgs};
-use super::table::{Output, show};
+use super::args::SidecarsArgs;
+use super::connection::Cluster;
+use super::table::show;
 use super::verify::envoy;
 use crate::sidecar::{PROXY, Sidecar, is_over};
 
@@ -24,16 +25,7 @@ pub struct CertsArgs {
 enum CertsCommand {
     /// Shows what each sidecar proves itself with, until when, and until when its root is valid; the exit code is 1 if
     /// one has none
-    Status {
-        /// Only those of this namespace
-        #[arg(short, long, value_name = "NAMESPACE")]
-        namespace: Option<String>,
-        /// How it is printed
-        #[arg(short, long, value_name = "FORMAT", default_value = "table")]
-        output: Output,
-        #[command(flatten)]
-        cluster: ClusterArgs,
-    },
+    Status(SidecarsArgs),
 }
 
 /// The certificate of a sidecar.
@@ -56,7 +48,7 @@ impl CertsArgs {
     /// # Errors
     /// When the cluster can't be asked.
     pub fn run(self) -> Result<ExitCode> {
-        let CertsCommand::Status { namespace, output, cluster } = self.command;
+        let CertsCommand::Status(SidecarsArgs { namespace, output, cluster }) = self.command;
         cluster.run(async |cluster: Cluster| {
             let certificates = certificates(&cluster, namespace.as_deref()).await?;
             let header = ["NAMESPACE", "POD", "IDENTITY", "SERIAL", "EXPIRES", "ROOT EXPIRES"];

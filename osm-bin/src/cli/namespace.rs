@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use osm_k8s::objects::ObjectKey;
 use serde_json::Value;
 
+use super::args::NamedMeshArgs;
 use super::connection::{Cluster, ClusterArgs};
 use super::local::lines::print;
 use super::table::{Output, show};
@@ -27,25 +28,19 @@ enum NamespaceCommand {
         /// The namespaces
         #[arg(value_name = "NAMESPACE", required = true)]
         namespaces: Vec<String>,
-        /// The name of the mesh
-        #[arg(long, value_name = "NAME", default_value = "osm", env = "OSM_MESH_NAME")]
-        mesh_name: String,
         /// Without sidecars: only pods that ask for one get it
         #[arg(long)]
         disable_sidecar_injection: bool,
         #[command(flatten)]
-        cluster: ClusterArgs,
+        to: NamedMeshArgs,
     },
     /// Takes namespaces out of a mesh; pods keep their sidecars until they are started anew
     Remove {
         /// The namespaces
         #[arg(value_name = "NAMESPACE", required = true)]
         namespaces: Vec<String>,
-        /// The name of the mesh
-        #[arg(long, value_name = "NAME", default_value = "osm", env = "OSM_MESH_NAME")]
-        mesh_name: String,
         #[command(flatten)]
-        cluster: ClusterArgs,
+        from: NamedMeshArgs,
     },
     /// Has webhooks leave namespaces alone, whatever mesh they are in
     Ignore {
@@ -75,13 +70,13 @@ impl NamespaceArgs {
     /// When it can't be done; the text says what to do next.
     pub fn run(self) -> Result<ExitCode> {
         match self.command {
-            NamespaceCommand::Add { namespaces, mesh_name, disable_sidecar_injection, cluster } => {
-                let injects = !disable_sidecar_injection;
-                cluster
-                    .run(async |cluster: Cluster| add(&cluster, &namespaces, &mesh_name, injects).await)?;
+            NamespaceCommand::Add { namespaces, disable_sidecar_injection, to } => {
+                let (mesh, injects) = (&to.mesh_name, !disable_sidecar_injection);
+                to.cluster.run(async |cluster: Cluster| add(&cluster, &namespaces, mesh, injects).await)?;
             }
-            NamespaceCommand::Remove { namespaces, mesh_name, cluster } => {
-                cluster.run(async |cluster: Cluster| remove(&cluster, &namespaces, &mesh_name).await)?;
+            NamespaceCommand::Remove { namespaces, from } => {
+                let mesh = &from.mesh_name;
+                from.cluster.run(async |cluster: Cluster| remove(&cluster, &namespaces, mesh).await)?;
             }
             NamespaceCommand::Ignore { namespaces, cluster } => {
                 cluster.run(async |cluster: Cluster| ignore(&cluster, &namespaces).await)?;

@@ -6,7 +6,8 @@ use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use osm_core::name::QualifiedName;
 
-use super::connection::{Cluster, ClusterArgs};
+use super::args::LookArgs;
+use super::connection::Cluster;
 use super::local::lines::print;
 use super::snapshot::snapshot;
 use super::table::Output;
@@ -28,14 +29,8 @@ enum PolicyCommand {
         source: QualifiedName,
         /// Who is called, as NAMESPACE/POD
         destination: QualifiedName,
-        /// The name of the mesh
-        #[arg(long, value_name = "NAME", default_value = "osm", env = "OSM_MESH_NAME")]
-        mesh_name: String,
-        /// How it is printed
-        #[arg(short, long, value_name = "FORMAT", default_value = "table")]
-        output: Output,
         #[command(flatten)]
-        cluster: ClusterArgs,
+        look: LookArgs,
     },
 }
 
@@ -45,9 +40,9 @@ impl PolicyArgs {
     /// # Errors
     /// When it can't be found out; the text says what to do next.
     pub fn run(self) -> Result<ExitCode> {
-        let PolicyCommand::CheckPods { source, destination, mesh_name, output, cluster } = self.command;
-        cluster.run(async |cluster: Cluster| {
-            let mesh = mesh(&cluster, &mesh_name).await?;
+        let PolicyCommand::CheckPods { source, destination, look: LookArgs { at, output } } = self.command;
+        at.cluster.run(async |cluster: Cluster| {
+            let mesh = mesh(&cluster, &at.mesh_name).await?;
             let verdict = Verdict::of(&*snapshot(&cluster, &mesh).await?, &source, &destination)?;
             match output {
                 Output::Json => print(&serde_json::to_string_pretty(&verdict)?)?,

@@ -10,6 +10,7 @@ use osm_k8s::forward::{self, PodPort};
 use osm_k8s::objects::ObjectKey;
 use serde_json::Value;
 
+use super::args::SidecarsArgs;
 use super::connection::{Cluster, ClusterArgs};
 use super::table::{Output, show};
 use crate::sidecar::{PROXY, Sidecar, is_over};
@@ -27,16 +28,7 @@ pub struct ProxyArgs {
 #[derive(Debug, Clone, Subcommand)]
 enum ProxyCommand {
     /// Lists the pods that have a sidecar
-    List {
-        /// Only those of this namespace
-        #[arg(short, long, value_name = "NAMESPACE")]
-        namespace: Option<String>,
-        /// How it is printed
-        #[arg(short, long, value_name = "FORMAT", default_value = "table")]
-        output: Output,
-        #[command(flatten)]
-        cluster: ClusterArgs,
-    },
+    List(SidecarsArgs),
     /// Asks the Envoy of a pod, as in `osm proxy get config_dump bookbuyer-0 -n bookbuyer`
     Get(Request),
     /// Sets something in the Envoy of a pod, as in `osm proxy set logging?level=debug bookbuyer-0 -n bookbuyer`
@@ -69,7 +61,7 @@ impl ProxyArgs {
     /// When it can't be done; the text says what to do next.
     pub fn run(self) -> Result<ExitCode> {
         match self.command {
-            ProxyCommand::List { namespace, output, cluster } => {
+            ProxyCommand::List(SidecarsArgs { namespace, output, cluster }) => {
                 cluster.run(async |cluster: Cluster| list(&cluster, namespace.as_deref(), output).await)?;
             }
             ProxyCommand::Get(request) => request.run("GET")?,

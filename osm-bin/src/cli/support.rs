@@ -9,7 +9,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
-use super::connection::{Cluster, ClusterArgs};
+use super::args::NamedMeshArgs;
+use super::connection::Cluster;
 use super::local::lines::print;
 use super::table::Output;
 
@@ -32,9 +33,6 @@ enum SupportCommand {
     },
     /// Writes objects, logs and what Envoys say into a folder, without secrets
     BugReport {
-        /// The name of the mesh
-        #[arg(long, value_name = "NAME", default_value = "osm", env = "OSM_MESH_NAME")]
-        mesh_name: String,
         /// Namespaces of applications to look at, besides the control plane's; all of the mesh without
         #[arg(long, value_name = "NAMESPACE", value_delimiter = ',')]
         app_namespaces: Vec<String>,
@@ -42,7 +40,7 @@ enum SupportCommand {
         #[arg(long, value_name = "FOLDER", default_value = "osm-bug-report")]
         out: PathBuf,
         #[command(flatten)]
-        cluster: ClusterArgs,
+        of: NamedMeshArgs,
     },
 }
 
@@ -54,9 +52,9 @@ impl SupportArgs {
     pub fn run(self) -> Result<ExitCode> {
         match self.command {
             SupportCommand::ErrorInfo { code, output } => findings::print(code.as_deref(), output)?,
-            SupportCommand::BugReport { mesh_name, app_namespaces, out, cluster } => {
-                cluster.run(async |cluster: Cluster| {
-                    let written = report::write(&cluster, &mesh_name, &app_namespaces, &out).await?;
+            SupportCommand::BugReport { app_namespaces, out, of } => {
+                of.cluster.run(async |cluster: Cluster| {
+                    let written = report::write(&cluster, &of.mesh_name, &app_namespaces, &out).await?;
                     let place = out.display();
                     print(&format!("{written} files are in {place}; look through them before you send them"))
                 })?;

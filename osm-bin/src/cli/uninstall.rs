@@ -7,8 +7,9 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::Value;
 
+use super::args::NamedMeshArgs;
 use super::confirm::confirm;
-use super::connection::{Cluster, ClusterArgs};
+use super::connection::Cluster;
 use super::install::{duration, tell};
 use super::local::lines::print;
 use crate::chart::Chart;
@@ -23,12 +24,9 @@ pub struct UninstallArgs {
     /// What is taken away
     #[arg(value_name = "mesh", default_value = "mesh", value_parser = ["mesh"], hide = true)]
     pub what: String,
-    /// Which cluster
+    /// Which mesh
     #[command(flatten)]
-    pub cluster: ClusterArgs,
-    /// The name of the mesh
-    #[arg(long, value_name = "NAME", default_value = "osm", env = "OSM_MESH_NAME")]
-    pub mesh_name: String,
+    pub mesh: NamedMeshArgs,
     /// Do not ask
     #[arg(short, long)]
     pub force: bool,
@@ -58,14 +56,14 @@ impl UninstallArgs {
             cluster_wide: self.delete_cluster_wide_resources,
             with_namespace: self.delete_namespace,
             bound: self.timeout,
-            ..removal(&self.mesh_name, &self.cluster.osm_namespace, &definitions)
+            ..removal(&self.mesh.mesh_name, &self.mesh.cluster.osm_namespace, &definitions)
         };
         let Removal { mesh, namespace, .. } = &removal;
         if !self.force && !confirm(&format!("Uninstall the mesh {mesh} in {namespace}?"))? {
             print("nothing was done")?;
             return Ok(ExitCode::FAILURE);
         }
-        self.cluster.run(async |cluster: Cluster| {
+        self.mesh.cluster.run(async |cluster: Cluster| {
             install::uninstall(&cluster.objects, &removal, &mut tell).await?;
             print(&format!("mesh {mesh} is uninstalled"))?;
             Ok(ExitCode::SUCCESS)

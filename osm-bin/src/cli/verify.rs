@@ -11,7 +11,8 @@ use osm_k8s::objects::{ObjectKey, Objects};
 use osm_k8s::webhook::WebhookNames;
 use serde_json::Value;
 
-use super::connection::{Cluster, ClusterArgs};
+use super::args::LookArgs;
+use super::connection::Cluster;
 use super::local::lines::print;
 use super::policy::mesh;
 use super::proxy::{ADMIN_PORT, sidecar};
@@ -37,14 +38,14 @@ pub struct VerifyArgs {
 enum VerifyCommand {
     /// Checks that the control plane works
     #[command(alias = "control-plane-health")]
-    ControlPlane(Which),
+    ControlPlane(LookArgs),
     /// Checks that every pod that should have a sidecar has one that works
     Injection {
         /// Only this namespace
         #[arg(short, long, value_name = "NAMESPACE")]
         namespace: Option<String>,
         #[command(flatten)]
-        which: Which,
+        look: LookArgs,
     },
     /// Checks that one pod can call another: policy, sidecars, and what their Envoys know
     Connectivity {
@@ -58,21 +59,8 @@ enum VerifyCommand {
         #[arg(long, value_name = "SERVICE")]
         to_service: Option<String>,
         #[command(flatten)]
-        which: Which,
+        look: LookArgs,
     },
-}
-
-/// Which mesh, and how it is printed.
-#[derive(Debug, Clone, Args)]
-struct Which {
-    /// The name of the mesh
-    #[arg(long, value_name = "NAME", default_value = "osm", env = "OSM_MESH_NAME")]
-    mesh_name: String,
-    /// How it is printed
-    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
-    output: Output,
-    #[command(flatten)]
-    cluster: ClusterArgs,
 }
 
 impl VerifyArgs {
@@ -81,29 +69,29 @@ impl VerifyArgs {
     /// # Errors
     /// When something can't be looked at; the text says what to do next.
     pub fn run(self) -> Result<ExitCode> {
-        let (which, checks) = match self.command {
-            VerifyCommand::ControlPlane(which) => {
-                let checks = which.cluster.run(async |cluster: Cluster| {
-                    let mesh = mesh(&cluster, &which.mesh_name).await?;
+        let (output, checks) = match self.command {
+            VerifyCommand::ControlPlane(LookArgs { at, output }) => {
+                let checks = at.cluster.run(async |cluster: Cluster| {
+                    let mesh = mesh(&cluster, &at.mesh_name).await?;
                     Ok(control_plane::check(&parts(&cluster, &mesh).await?))
                 });
-                (which.clone(), checks?)
+                (output, checks?)
             }
-            VerifyCommand::Injection { namespace, which } => {
-                let checks = which.cluster.run(async |cluster: Cluster| {
-                    sidecars(&cluster.objects, &which.mesh_name, namespace.as_deref()).await
+            VerifyCommand::Injection { namespace, look: LookArgs { at, output } } => {
+                let checks = at.cluster.run(async |cluster: Cluster| {
+                    sidecars(&cluster.objects, &at.mesh_name, namespace.as_deref()).await
                 });
-                (which.clone(), checks?)
+                (output, checks?)
             }
-            VerifyCommand::Connectivity { from_pod, to_pod, to_service, which } => {
-                let checks = which.cluster.run(async |cluster: Cluster| {
-                    let mesh = mesh(&cluster, &which.mesh_name).await?;
+            VerifyCommand::Connectivity { from_pod, to_pod, to_service, look: LookArgs { at, output } } => {
+                let checks = at.cluster.run(async |cluster: Cluster| {
+                    let mesh = mesh(&cluster, &at.mesh_name).await?;
                     calls(&cluster, &mesh, &from_pod, &to_pod, to_service.as_deref()).await
                 });
-                (which.clone(), checks?)
+                (output, checks?)
             }
         };
-        match which.output {
+        match output {
             Output::Json => print(&serde_json::to_string_pretty(&checks)?)?,
             Output::Table => checks.iter().try_for_each(|check| print(&check.to_string()))?,
         }
