@@ -4,7 +4,10 @@
 //! is to be there is somebody else's decision, and so is what an object means.
 
 mod key;
+mod patience;
 mod progress;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,15 +18,12 @@ use kube::discovery::Scope;
 use parking_lot::Mutex;
 use serde_json::Value;
 use thiserror::Error;
-use tokio::time::Instant;
 
 pub use key::ObjectKey;
 pub use progress::{Progress, progress};
 
 use crate::client::ApiClient;
-
-/// How often an object that is waited for is looked at.
-const LOOK: Duration = Duration::from_millis(300);
+use patience::{in_time, wait};
 
 /// The objects of a cluster, as one who writes them under a name of his own.
 pub struct Objects {
@@ -120,7 +120,7 @@ impl Objects {
             Err(error) if error.is_not_found() => return Ok(None),
             api => api?,
         };
-        let found = api.get_opt(&key.name).await.map_err(|error| refused(key, error))?;
+        let found = in_time(api.get_opt(&key.name)).await.map_err(|error| refused(key, error))?;
         found.as_ref().map(value).transpose()
     }
 
@@ -143,7 +143,7 @@ impl Objects {
             Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &kind.resource),
             None => Api::all_with(self.client.clone(), &kind.resource),
         };
-        let found = api.list(&ListParams::default().labels(labels)).await;
+        let found = in_time(api.list(&ListParams::default().labels(labels))).await;
         let found = found.map_err(|error| refused(&what, error))?;
         // Items of a list do not say what they are.
         let types = |mut object: Value| {
@@ -154,6 +154,22 @@ impl Objects {
         found.items.iter().map(|object| value(object).map(types)).collect()
     }
 
+    /// The objects of a kind, of all namespaces, in the first of these versions of its API that the server has. In another
+    /// one they would be the same objects, maybe without what that one has no fields for.
+    ///
+    /// # Errors
+    /// When the server can't be asked or refuses. A kind that it does not know has no objects.
+    pub async fn list_first(&self, api_versions: &[&str], kind: &str) -> Result<Vec<Value>, ObjectsError> {
+        for api_version in api_versions {
+            match self.kind(api_version, kind).await {
+                Err(error) if error.is_not_found() => {}
+                Err(error) => return Err(error),
+                Ok(_) => return self.list((api_version, kind), None, "").await,
+            }
+        }
+        Ok(Vec::new())
+    }
+
     /// Sees to it that an object is as it is given: its fields are this manager's from now on, those that were his and
     /// are not given any more are taken away, and what others have added stays.
     ///
@@ -162,9 +178,9 @@ impl Objects {
     pub async fn apply(&self, object: &Value) -> Result<Applied, ObjectsError> {
         let key = ObjectKey::of(object)?;
         let api = self.api(&key).await?;
-        let before = api.get_metadata_opt(&key.name).await.map_err(|error| refused(&key, error))?;
+        let before = in_time(api.get_metadata_opt(&key.name)).await.map_err(|error| refused(&key, error))?;
         let params = PatchParams::apply(&self.manager).force();
-        let after = api.patch(&key.name, &params, &Patch::Apply(object)).await;
+        let after = in_time(api.patch(&key.name, &params, &Patch::Apply(object))).await;
         let after = after.map_err(|error| refused(&key, error))?;
         Ok(match before {
             None => Applied::Created,
@@ -185,7 +201,7 @@ impl Objects {
         let new: DynamicObject = serde_json::from_value(object.clone())
             .map_err(|error| ObjectsError::NoObject(error.to_string()))?;
         let params = PostParams { field_manager: Some(self.manager.clone()), ..PostParams::default() };
-        match api.create(&params, &new).await {
+        match in_time(api.create(&params, &new)).await {
             Ok(_) => Ok(Applied::Created),
             Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => Ok(Applied::Unchanged),
             Err(error) => Err(refused(&key, error)),
@@ -199,7 +215,7 @@ impl Objects {
     pub async fn merge(&self, key: &ObjectKey, fields: &Value) -> Result<(), ObjectsError> {
         let params = PatchParams { field_manager: Some(self.manager.clone()), ..PatchParams::default() };
         let api = self.api(key).await?;
-        let merged = api.patch(&key.name, &params, &Patch::Merge(fields)).await;
+        let merged = in_time(api.patch(&key.name, &params, &Patch::Merge(fields))).await;
         merged.map(drop).map_err(|error| refused(key, error))
     }
 
@@ -212,7 +228,7 @@ impl Objects {
             Err(error) if error.is_not_found() => return Ok(false),
             api => api?,
         };
-        match api.delete(&key.name, &DeleteParams::foreground()).await {
+        match in_time(api.delete(&key.name, &DeleteParams::foreground())).await {
             Ok(_) => Ok(true),
             Err(error) => match refused(key, error) {
                 error if error.is_not_found() => Ok(false),
@@ -224,16 +240,15 @@ impl Objects {
     /// Waits until all objects are as they are to be, telling what is still missing whenever that changes.
     ///
     /// # Errors
-    /// When that takes longer than `bound`, can't happen any more, or the server refuses.
+    /// When that takes longer than `bound`, whoever is slow, can't happen any more, or the server refuses.
     pub async fn ready(
         &self,
         keys: &[ObjectKey],
         bound: Duration,
         mut tell: impl FnMut(&str),
     ) -> Result<(), ObjectsError> {
-        let deadline = Instant::now() + bound;
         let mut told = String::new();
-        loop {
+        wait(bound, async || {
             let mut waiting = Vec::new();
             for key in keys {
                 match self.progress(key).await? {
@@ -242,42 +257,31 @@ impl Objects {
                     Progress::Failed(why) => return Err(ObjectsError::Failed(format!("{key}: {why}"))),
                 }
             }
-            if waiting.is_empty() {
-                return Ok(());
-            }
             let now = waiting.join("; ");
-            if now != told {
+            if !now.is_empty() && now != told {
                 tell(&now);
                 told = now;
             }
-            if Instant::now() > deadline {
-                return Err(ObjectsError::TimedOut { after: bound, waiting });
-            }
-            tokio::time::sleep(LOOK).await;
-        }
+            Ok(waiting)
+        })
+        .await
     }
 
     /// Waits until none of these objects is there any more.
     ///
     /// # Errors
-    /// When that takes longer than `bound`, or the server refuses.
+    /// When that takes longer than `bound`, whoever is slow, or the server refuses.
     pub async fn gone(&self, keys: &[ObjectKey], bound: Duration) -> Result<(), ObjectsError> {
-        let deadline = Instant::now() + bound;
-        loop {
+        wait(bound, async || {
             let mut waiting = Vec::new();
             for key in keys {
                 if self.get(key).await?.is_some() {
                     waiting.push(format!("{key} is still there"));
                 }
             }
-            if waiting.is_empty() {
-                return Ok(());
-            }
-            if Instant::now() > deadline {
-                return Err(ObjectsError::TimedOut { after: bound, waiting });
-            }
-            tokio::time::sleep(LOOK).await;
-        }
+            Ok(waiting)
+        })
+        .await
     }
 
     /// The end of the log of a container, so many lines of it.
@@ -298,7 +302,7 @@ impl Objects {
             ..LogParams::default()
         };
         let what = format!("the log of {container} in Pod {namespace}/{pod}");
-        pods.logs(pod, &params).await.map_err(|error| refused(&what, error))
+        in_time(pods.logs(pod, &params)).await.map_err(|error| refused(&what, error))
     }
 
     async fn progress(&self, key: &ObjectKey) -> Result<Progress, ObjectsError> {
@@ -331,7 +335,7 @@ impl Objects {
         }
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
         let gvk = GroupVersionKind::gvk(group, version, kind);
-        let found = match kube::discovery::pinned_kind(&self.client, &gvk).await {
+        let found = match in_time(kube::discovery::pinned_kind(&self.client, &gvk)).await {
             Ok((resource, capabilities)) => {
                 Kind { resource, is_namespaced: capabilities.scope == Scope::Namespaced }
             }
