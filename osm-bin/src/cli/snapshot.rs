@@ -17,11 +17,10 @@ use crate::install::Installed;
 pub(super) async fn snapshot(cluster: &Cluster, mesh: &Installed) -> Result<Arc<MeshSnapshot>> {
     let mut facts = Vec::new();
     for kind in ManifestKind::ALL.iter().filter(|kind| kind.fact().is_some()) {
-        for version in kind.api_versions() {
-            for object in cluster.objects.list((version, kind.name()), None, "").await? {
-                if let Outcome::Manifest(manifest) = document::read_value(&object, 0).outcome {
-                    facts.extend(manifest.facts().objects);
-                }
+        // As the control plane reads them: in the newest version that the server has.
+        for object in cluster.objects.list_first(kind.api_versions(), kind.name()).await? {
+            if let Outcome::Manifest(manifest) = document::read_value(&object, 0).outcome {
+                facts.extend(manifest.facts().objects);
             }
         }
     }
