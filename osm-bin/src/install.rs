@@ -29,6 +29,8 @@ const DEFINITIONS_BOUND: Duration = Duration::from_secs(60);
 /// The name of a control plane's own objects: its Deployment with its pods' container and label `app`, its Service, and
 /// the Lease of its replicas.
 pub const CONTROL_PLANE: &str = "osm-controller";
+/// The Secret of the root certificate of a mesh whose values do not say another one.
+pub const ROOT_SECRET: &str = "osm-ca-bundle";
 /// The label that says which mesh an object belongs to.
 pub const INSTANCE: &str = "app.kubernetes.io/instance";
 /// The label that says what an object is a part of: `openservicemesh.io`.
@@ -187,7 +189,7 @@ pub async fn bring(
     for object in &release.objects {
         bring_one(objects, object, tell).await?;
     }
-    for key in known.difference(&keys) {
+    for key in pruned(&known, &keys) {
         if objects.delete(key).await? {
             tell(Step::Removed(key.clone()));
         }
@@ -195,6 +197,12 @@ pub async fn bring(
     record.state = State::Installed;
     record.objects = keys.into_iter().collect();
     record.write(objects, &release.mesh, &release.namespace).await
+}
+
+/// The objects of before that a release has no more. One that it has in another version of its API is still there.
+fn pruned<'k>(known: &'k BTreeSet<ObjectKey>, keys: &BTreeSet<ObjectKey>) -> Vec<&'k ObjectKey> {
+    let kept: BTreeSet<_> = keys.iter().map(ObjectKey::without_version).collect();
+    known.iter().filter(|key| !kept.contains(&key.without_version())).collect()
 }
 
 /// Sees to it that the namespace is there. Says whether it was made for the mesh, now or before.
@@ -327,4 +335,22 @@ pub async fn uninstall(objects: &Objects, removal: &Removal, tell: &mut dyn FnMu
         return Err(not_installed(objects, &removal.mesh, &removal.namespace).await?);
     };
     remove::run(objects, removal, &record, tell).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_release_has_in_another_version_of_its_api_is_not_taken_away() {
+        let key =
+            |api_version, name| ObjectKey::namespaced(api_version, "HorizontalPodAutoscaler", "n", name);
+        let known = BTreeSet::from([key("autoscaling/v2", "kept"), key("autoscaling/v2", "gone")]);
+        let moved = BTreeSet::from([key("autoscaling/v3", "kept"), key("autoscaling/v3", "new")]);
+        assert_eq!(pruned(&known, &moved), [&key("autoscaling/v2", "gone")]);
+        let elsewhere =
+            BTreeSet::from([key("scaling.example/v2", "kept"), key("scaling.example/v2", "gone")]);
+        assert_eq!(pruned(&known, &elsewhere).len(), 2);
+        assert_eq!(pruned(&known, &known), [] as [&ObjectKey; 0]);
+    }
 }

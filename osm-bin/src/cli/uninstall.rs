@@ -36,9 +36,9 @@ pub struct UninstallArgs {
     /// Take away the namespace of the control plane too, with all that is in it
     #[arg(long)]
     pub delete_namespace: bool,
-    /// The Secret of the mesh's root certificate
-    #[arg(long, value_name = "NAME", default_value = "osm-ca-bundle")]
-    pub ca_bundle_secret_name: String,
+    /// The Secret of the mesh's root certificate [default: the one that it was installed with]
+    #[arg(long, value_name = "NAME")]
+    pub ca_bundle_secret_name: Option<String>,
     /// How long it may take, in seconds or as in `5m`
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration)]
     pub timeout: Duration,
@@ -76,7 +76,7 @@ pub(super) fn removal(mesh: &str, namespace: &str, definitions: &[Value]) -> Rem
     Removal {
         mesh: mesh.to_owned(),
         namespace: namespace.to_owned(),
-        ca_secret: "osm-ca-bundle".to_owned(),
+        ca_secret: None,
         cluster_wide: false,
         with_namespace: false,
         definitions: definitions.to_vec(),

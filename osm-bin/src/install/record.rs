@@ -5,7 +5,7 @@ use osm_k8s::objects::{ObjectKey, Objects, secret_texts};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::INSTANCE;
+use super::{INSTANCE, ROOT_SECRET};
 
 /// The only entry of the Secret.
 const ENTRY: &str = "record";
@@ -63,6 +63,12 @@ impl Record {
         Ok(())
     }
 
+    /// The name of the Secret of the mesh's root certificate.
+    #[must_use]
+    pub fn root_secret(&self) -> &str {
+        self.values["osm"]["caBundleSecretName"].as_str().unwrap_or(ROOT_SECRET)
+    }
+
     fn of(secret: &Value) -> Result<Self> {
         let texts = secret_texts(secret)?;
         let text = texts.get(ENTRY).with_context(|| format!("it has no entry {ENTRY}"))?;
@@ -89,15 +95,27 @@ impl Record {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_record_is_a_secret_of_its_mesh() {
-        let record = Record {
+    fn record(values: Value) -> Record {
+        Record {
             version: "1".to_owned(),
             state: State::Installed,
-            values: json!({"osm": {}}),
+            values,
             created_namespace: true,
             objects: vec![ObjectKey::of_namespace("n")],
-        };
+        }
+    }
+
+    #[test]
+    fn a_record_knows_the_secret_of_the_root_that_its_mesh_was_installed_with() {
+        assert_eq!(record(json!({"osm": {"caBundleSecretName": "other"}})).root_secret(), "other");
+        assert_eq!(record(Value::Null).root_secret(), ROOT_SECRET);
+        let values = crate::chart::Chart::built_in().unwrap().values(&json!({})).unwrap();
+        assert_eq!(values["osm"]["caBundleSecretName"], ROOT_SECRET);
+    }
+
+    #[test]
+    fn a_record_is_a_secret_of_its_mesh() {
+        let record = record(json!({"osm": {}}));
         let secret = record.secret("blue", "n").unwrap();
         assert_eq!(secret["metadata"]["name"], "osm-install-blue");
         let text = secret["stringData"][ENTRY].as_str().unwrap();

@@ -17,8 +17,8 @@ pub struct Removal {
     pub mesh: String,
     /// Where its control plane is.
     pub namespace: String,
-    /// The Secret of its root certificate.
-    pub ca_secret: String,
+    /// The Secret of its root certificate; `None` for the one that it was installed with.
+    pub ca_secret: Option<String>,
     /// Whether the kinds and the root certificate go too, which a mesh installed later would find again.
     pub cluster_wide: bool,
     /// Whether the namespace goes too.
@@ -27,6 +27,13 @@ pub struct Removal {
     pub definitions: Vec<Value>,
     /// How long all of that may take.
     pub bound: Duration,
+}
+
+impl Removal {
+    fn root_secret(&self, record: &Record) -> ObjectKey {
+        let name = self.ca_secret.as_deref().unwrap_or_else(|| record.root_secret());
+        ObjectKey::namespaced("v1", "Secret", &self.namespace, name)
+    }
 }
 
 /// Takes away what a record has, what the control plane made, and the marks on namespaces.
@@ -71,7 +78,7 @@ pub(super) async fn run(
     }
     let lease = ObjectKey::namespaced("coordination.k8s.io/v1", "Lease", namespace, CONTROL_PLANE);
     take(objects, lease, &mut gone, tell).await?;
-    let authority = ObjectKey::namespaced("v1", "Secret", namespace, &removal.ca_secret);
+    let authority = removal.root_secret(record);
     if removal.cluster_wide || removal.with_namespace {
         take(objects, authority, &mut gone, tell).await?;
     } else if objects.get(&authority).await?.is_some() {
@@ -121,4 +128,35 @@ async fn take_definitions(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::install::State;
+
+    #[test]
+    fn the_root_that_a_mesh_was_installed_with_goes_unless_another_secret_is_named() {
+        let record = Record {
+            version: "1".to_owned(),
+            state: State::Installed,
+            values: json!({"osm": {"caBundleSecretName": "blue-root"}}),
+            created_namespace: false,
+            objects: Vec::new(),
+        };
+        let mut removal = Removal {
+            mesh: "blue".to_owned(),
+            namespace: "n".to_owned(),
+            ca_secret: None,
+            cluster_wide: true,
+            with_namespace: false,
+            definitions: Vec::new(),
+            bound: Duration::ZERO,
+        };
+        assert_eq!(removal.root_secret(&record).to_string(), "Secret n/blue-root");
+        removal.ca_secret = Some("named".to_owned());
+        assert_eq!(removal.root_secret(&record).to_string(), "Secret n/named");
+    }
 }

@@ -40,6 +40,13 @@ impl ObjectKey {
         Self { namespace: Some(namespace.to_owned()), ..Self::of_cluster(api_version, kind, name) }
     }
 
+    /// The same whichever version of its API an object is read in: group, kind, namespace and name.
+    #[must_use]
+    pub fn without_version(&self) -> (&str, &str, Option<&str>, &str) {
+        let group = self.api_version.split_once('/').map_or("", |(group, _)| group);
+        (group, &self.kind, self.namespace.as_deref(), &self.name)
+    }
+
     /// The namespace of that name.
     #[must_use]
     pub fn of_namespace(name: &str) -> Self {
@@ -86,6 +93,14 @@ mod tests {
         assert_eq!(key, ObjectKey::namespaced("v1", "Pod", "n", "p"));
         assert_eq!(key.to_string(), "Pod n/p");
         assert_eq!(ObjectKey::of_namespace("n").to_string(), "Namespace n");
+    }
+
+    #[test]
+    fn an_object_is_the_same_in_each_version_of_its_group() {
+        let of = |api_version| ObjectKey::namespaced(api_version, "Deployment", "n", "d");
+        assert_eq!(of("apps/v1").without_version(), of("apps/v1beta1").without_version());
+        assert_ne!(of("apps/v1").without_version(), of("extensions/v1").without_version());
+        assert_ne!(of("apps/v1").without_version(), of("v1").without_version());
     }
 
     #[test]
