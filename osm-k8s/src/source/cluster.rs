@@ -16,6 +16,8 @@ mod mirror;
 mod object;
 mod policies;
 mod target;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -25,6 +27,7 @@ use futures::{FutureExt, future};
 use osm_core::name::NamespaceName;
 use osm_core::source::{ConfigSource, SourceEvent};
 use tokio::sync::watch;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::client::ApiClient;
@@ -93,12 +96,7 @@ impl KubernetesSource {
 
 impl ConfigSource for KubernetesSource {
     fn into_events(self: Box<Self>) -> BoxStream<'static, SourceEvent> {
-        let watching = Watching::new(*self);
-        let batches = stream::unfold(watching, |mut watching| async move {
-            let events = watching.next().await;
-            Some((stream::iter(events), watching))
-        });
-        batches.flatten().boxed()
+        Watching::new(*self).into_events()
     }
 }
 
@@ -110,6 +108,8 @@ struct Watching {
     mirror: Mirror,
     freshness: Freshness,
     policies: watch::Sender<Arc<PolicyObjects>>,
+    /// The policy objects that go with what was said last, until it was taken in.
+    said_policies: Option<PolicyObjects>,
     /// What was said before anything was asked.
     first: VecDeque<SourceEvent>,
 }
@@ -127,13 +127,27 @@ impl Watching {
         });
         let inputs = stream::select_all(watches.collect::<Vec<_>>());
         let first = mirror.settle(Instant::now()).into();
-        Self { client, targets, inputs, mirror, freshness, policies, first }
+        Self { client, targets, inputs, mirror, freshness, policies, said_policies: None, first }
+    }
+
+    fn into_events(self) -> BoxStream<'static, SourceEvent> {
+        let batches = stream::unfold(self, |mut watching| async move {
+            let events = watching.next().await;
+            Some((stream::iter(events), watching))
+        });
+        batches.flatten().boxed()
     }
 
     /// Waits until there is something to say.
     async fn next(&mut self) -> Vec<SourceEvent> {
         if !self.first.is_empty() {
             return self.first.drain(..).collect();
+        }
+        if let Some(policies) = self.said_policies.take() {
+            // Who reads this has all that there is at the moment, and takes it in before
+            // it asks again: only then may a status be written about it.
+            yield_now().await;
+            self.policies.send_replace(Arc::new(policies));
         }
         loop {
             let late = match self.mirror.deadline() {
@@ -155,11 +169,13 @@ impl Watching {
             if self.mirror.is_told() {
                 self.freshness.on_complete();
             }
-            if let Some(policies) = self.mirror.take_policies() {
-                self.policies.send_replace(Arc::new(policies));
-            }
+            let policies = self.mirror.take_policies();
             if !events.is_empty() {
+                self.said_policies = policies;
                 return events;
+            }
+            if let Some(policies) = policies {
+                self.policies.send_replace(Arc::new(policies));
             }
         }
     }

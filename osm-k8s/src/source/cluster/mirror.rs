@@ -10,6 +10,8 @@
 //! comes to the mesh, what is in it is listed once more, and what its watches say
 //! meanwhile counts.
 
+mod namespaces;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -23,6 +25,9 @@ use super::held::{Held, Objects, difference, is_of_no_namespace};
 use super::object::Object;
 use super::policies::PolicyObjects;
 use crate::manifest::{ManifestKind, ManifestRef};
+use namespaces::Namespaces;
+
+pub(super) use namespaces::LoadNumber;
 
 /// How long watches that listed again wait for the others, so that all is told at once.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -38,19 +43,6 @@ pub(super) enum Input {
     /// What is in a namespace that came to the mesh, by kind: the answer to the request
     /// of this number.
     Loaded(NamespaceName, LoadNumber, Vec<(ManifestKind, &'static str, Vec<Object>)>),
-}
-
-/// Which listing of a namespace it is: one that came and went and came again is listed
-/// twice, and only the last one knows what it has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct LoadNumber(u64);
-
-/// A namespace that is being listed.
-#[derive(Debug)]
-struct Loading {
-    number: LoadNumber,
-    /// What was deleted in it meanwhile.
-    deleted: BTreeSet<ManifestRef>,
 }
 
 /// What is known of one kind.
@@ -83,11 +75,7 @@ impl Known {
 pub(super) struct Mirror {
     mesh_name: String,
     kinds: BTreeMap<ManifestKind, Known>,
-    /// The namespaces of the mesh; `None` until they are listed.
-    namespaces: Option<BTreeSet<NamespaceName>>,
-    loading: BTreeMap<NamespaceName, Loading>,
-    to_load: Vec<(NamespaceName, LoadNumber)>,
-    loads: u64,
+    namespaces: Namespaces,
     is_told: bool,
     /// Since when something is listed again and not told.
     fresh_since: Option<Instant>,
@@ -102,10 +90,7 @@ impl Mirror {
         Self {
             mesh_name: mesh_name.to_owned(),
             kinds: kinds.into_iter().map(|kind| (kind, Known::default())).collect(),
-            namespaces: None,
-            loading: BTreeMap::new(),
-            to_load: Vec::new(),
-            loads: 0,
+            namespaces: Namespaces::default(),
             is_told: false,
             fresh_since: None,
             events: vec![SourceEvent::Reset],
@@ -141,7 +126,7 @@ impl Mirror {
                 self.events.push(SourceEvent::Reset);
                 self.tell_all();
             }
-        } else if self.kinds.values().all(|known| known.was_listed) && self.loading.is_empty() {
+        } else if self.kinds.values().all(|known| known.was_listed) && !self.namespaces.is_loading() {
             self.tell_all();
         }
         if std::mem::take(&mut self.findings_changed) && self.is_told {
@@ -152,15 +137,16 @@ impl Mirror {
 
     /// The namespaces that came to the mesh and whose objects have to be listed.
     pub(super) fn take_namespaces_to_load(&mut self) -> Vec<(NamespaceName, LoadNumber)> {
-        std::mem::take(&mut self.to_load)
+        self.namespaces.take_to_load()
     }
 
-    /// The objects that have a status, if anything about them has changed.
+    /// The objects that have a status, if anything about them has changed: as they were
+    /// told, since of what was not told nobody has made anything yet.
     pub(super) fn take_policies(&mut self) -> Option<PolicyObjects> {
         if !self.is_told || !std::mem::take(&mut self.policies_changed) {
             return None;
         }
-        let held = self.kinds.values().flat_map(|known| known.fresh.as_ref().unwrap_or(&known.told));
+        let held = self.kinds.values().flat_map(|known| &known.told);
         let policies = held.filter_map(|(name, held)| Some((name.object_ref()?, held.policy.clone()?)));
         Some(policies.collect())
     }
@@ -198,10 +184,7 @@ impl Mirror {
 
     /// The name of an object, if it is any of the mesh's business.
     fn wanted(&self, kind: ManifestKind, object: &Object) -> Option<ManifestRef> {
-        if !is_of_no_namespace(kind)
-            && let Some(namespaces) = &self.namespaces
-            && !object.namespace().is_some_and(|namespace| namespaces.contains(&namespace))
-        {
+        if !is_of_no_namespace(kind) && !self.namespaces.may_have(object.namespace().as_ref()) {
             return None;
         }
         let reference = object.reference(kind);
@@ -253,9 +236,7 @@ impl Mirror {
 
     /// Takes in an object, unless something newer is known of it.
     fn put(&mut self, reference: ManifestRef, api_version: &'static str, object: Object) {
-        if let Some(loading) = reference.namespace.as_ref().and_then(|name| self.loading.get_mut(name)) {
-            loading.deleted.remove(&reference);
-        }
+        self.namespaces.on_put(&reference);
         let is_told = self.is_told;
         let known = self.known(reference.kind);
         let tell = is_told && known.fresh.is_none();
@@ -268,8 +249,8 @@ impl Mirror {
         let (events, findings) = (difference(before, Some(&held)), findings_of(before) != held.findings);
         let policies = before.and_then(|before| before.policy.as_ref()) != held.policy.as_ref();
         objects.insert(reference, held);
-        self.policies_changed |= policies;
         if tell {
+            self.policies_changed |= policies;
             self.events.extend(events);
             self.findings_changed |= findings;
         }
@@ -277,9 +258,7 @@ impl Mirror {
 
     /// Takes an object out, unless it has been made anew since.
     fn remove(&mut self, reference: &ManifestRef, version: u64) {
-        if let Some(loading) = reference.namespace.as_ref().and_then(|name| self.loading.get_mut(name)) {
-            loading.deleted.insert(reference.clone());
-        }
+        self.namespaces.on_removed(reference);
         let is_told = self.is_told;
         let known = self.known(reference.kind);
         let tell = is_told && known.fresh.is_none();
@@ -294,8 +273,8 @@ impl Mirror {
             return;
         }
         let gone = objects.remove(reference);
-        self.policies_changed |= gone.as_ref().is_some_and(|gone| gone.policy.is_some());
         if tell {
+            self.policies_changed |= gone.as_ref().is_some_and(|gone| gone.policy.is_some());
             self.events.extend(difference(gone.as_ref(), None));
             self.findings_changed |= !findings_of(gone.as_ref()).is_empty();
         }
@@ -315,27 +294,17 @@ impl Mirror {
         };
         let held = self.known(kind).newest().values();
         let now: BTreeSet<_> = held.flat_map(|held| held.facts.iter().filter_map(is_ours)).collect();
-        let before = self.namespaces.replace(now.clone());
-        // What came before the namespaces were known is all there.
-        for namespace in before.iter().flat_map(|before| now.difference(before)) {
-            self.loads += 1;
-            let number = LoadNumber(self.loads);
-            self.loading.insert(namespace.clone(), Loading { number, deleted: BTreeSet::new() });
-            self.to_load.push((namespace.clone(), number));
-        }
-        if before.as_ref() != Some(&now) {
-            self.loading.retain(|namespace, _| now.contains(namespace));
-            self.forget_others(&now);
+        if self.namespaces.become_these(now) {
+            self.forget_others();
         }
     }
 
     /// Drops what is in namespaces that are not the mesh's.
-    fn forget_others(&mut self, namespaces: &BTreeSet<NamespaceName>) {
+    fn forget_others(&mut self) {
         self.policies_changed = true;
-        let is_told = self.is_told;
+        let (is_told, namespaces) = (self.is_told, &self.namespaces);
         for (_, known) in self.kinds.iter_mut().filter(|(kind, _)| !is_of_no_namespace(**kind)) {
-            let is_ours =
-                |name: &ManifestRef| name.namespace.as_ref().is_some_and(|one| namespaces.contains(one));
+            let is_ours = |name: &ManifestRef| namespaces.may_have(name.namespace.as_ref());
             for objects in [known.fresh.as_mut(), known.listing.as_mut()].into_iter().flatten() {
                 objects.retain(|name, _| is_ours(name));
             }
@@ -356,10 +325,7 @@ impl Mirror {
         number: LoadNumber,
         lists: Vec<(ManifestKind, &'static str, Vec<Object>)>,
     ) {
-        if self.loading.get(namespace).is_none_or(|loading| loading.number != number) {
-            return;
-        }
-        let Some(Loading { deleted, .. }) = self.loading.remove(namespace) else { return };
+        let Some(deleted) = self.namespaces.finish(namespace, number) else { return };
         for (kind, api_version, objects) in lists {
             for object in objects {
                 let Some(reference) = self.wanted(kind, &object) else { continue };

@@ -50,7 +50,7 @@ pub struct Policies {
 }
 
 impl Policies {
-    pub(super) fn new() -> (watch::Sender<Arc<PolicyObjects>>, Self) {
+    pub(crate) fn new() -> (watch::Sender<Arc<PolicyObjects>>, Self) {
         let (sender, newest) = watch::channel(Arc::default());
         (sender, Self { newest })
     }

@@ -50,8 +50,8 @@ impl Story {
     }
 
     fn load(&mut self, namespace: &str, accounts: &[Object]) {
-        let number = self.mirror.loading.values().map(|loading| loading.number).next_back();
-        self.answer(namespace, number.expect("something is being listed"), accounts);
+        let number = self.mirror.namespaces.newest_load().expect("something is being listed");
+        self.answer(namespace, number, accounts);
     }
 
     fn answer(&mut self, namespace: &str, number: LoadNumber, accounts: &[Object]) {
@@ -179,6 +179,35 @@ fn lists_that_were_read_again_are_told_together_between_reset_and_ready() {
     assert_eq!(story.says(), ["-ServiceAccount shop/c"]);
 }
 
+fn split(generation: i64) -> Object {
+    Object::new(json!({
+        "metadata": {
+            "name": "s", "namespace": "shop", "generation": generation, "resourceVersion": "9",
+        },
+        "spec": { "service": "root", "backends": [{ "service": "leaf", "weight": 1 }] },
+    }))
+}
+
+#[test]
+fn a_policy_is_shown_as_it_was_told_and_not_as_it_was_listed() {
+    let mut story = Story::begun();
+    let shown = |story: &mut Story| {
+        let policies = story.mirror.take_policies()?;
+        Some(policies.values().map(|policy| policy.generation).collect::<Vec<_>>())
+    };
+    story.see(ManifestKind::TrafficSplit, Seen::Applied(split(1)));
+    assert_eq!((story.says().len(), shown(&mut story)), (1, Some(vec![1])));
+    // One kind is lost, so that what others list waits for it.
+    story.see(ManifestKind::ServiceAccount, Seen::Lost("reset".to_owned()));
+    story.list(ManifestKind::TrafficSplit, &[split(2)]);
+    story.see(ManifestKind::TrafficSplit, Seen::Applied(split(3)));
+    assert!(story.says().is_empty());
+    assert_eq!(shown(&mut story), None, "nobody has been told of another generation");
+    story.list(ManifestKind::ServiceAccount, &[account("shop", "a", 1)]);
+    assert!(!story.says().is_empty());
+    assert_eq!(shown(&mut story), Some(vec![3]));
+}
+
 #[test]
 fn a_kind_that_stays_away_does_not_hold_up_the_others_for_long() {
     let mut story = Story::begun();
@@ -248,7 +277,8 @@ fn a_namespace_that_comes_to_the_mesh_is_listed_and_one_that_leaves_is_forgotten
     let mut story = Story::begun();
     story.see(ManifestKind::Namespace, Seen::Applied(namespace("other", "osm")));
     let loads = story.mirror.take_namespaces_to_load();
-    assert_eq!(loads, [("other".parse().expect("a name"), LoadNumber(1))]);
+    let names: Vec<_> = loads.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["other"]);
     assert_eq!(story.says(), ["+Namespace other"]);
     story.load("other", &[account("other", "b", 2)]);
     assert_eq!(story.says(), ["+ServiceAccount other/b"]);
