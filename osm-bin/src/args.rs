@@ -17,6 +17,7 @@ use osm_k8s::source::cluster::Policies;
 use osm_k8s::{ApiClient, FileSource, Freshness};
 use osm_xds::bootstrap::ControlPlane;
 
+use crate::cluster::status::{self, Statuses};
 use crate::cluster::webhooks::WebhookOptions;
 use crate::cluster::{self, ClusterOptions};
 use crate::controller::{Authority, ControllerOptions, server_name, server_names};
@@ -126,9 +127,9 @@ impl ControllerArgs {
         }
     }
 
-    /// What the control plane does in the cluster of this API server.
+    /// What the control plane does in the cluster of this API server, with these objects.
     #[must_use]
-    pub fn cluster_options(&self, server: ApiClient) -> ClusterOptions {
+    pub fn cluster_options(&self, server: ApiClient, policies: Option<Policies>) -> ClusterOptions {
         let mesh_config = self.options().mesh.mesh_config;
         let webhooks = self.webhook_listen.map(|listen| WebhookOptions {
             listen,
@@ -143,7 +144,12 @@ impl ControllerArgs {
             control_plane: self.control_plane(),
             mesh_config,
         });
-        ClusterOptions { server, webhooks }
+        let statuses = policies.map(|policies| Statuses {
+            policies,
+            namespace: self.osm_namespace.clone(),
+            replica: status::replica(),
+        });
+        ClusterOptions { server, webhooks, statuses }
     }
 
     /// Where proxies of pods find this control plane, and by which name they know it.

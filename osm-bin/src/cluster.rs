@@ -10,6 +10,7 @@ pub mod webhooks;
 
 use osm_k8s::ApiClient;
 
+use status::Statuses;
 pub(crate) use tokens::authenticator;
 use webhooks::WebhookOptions;
 
@@ -20,4 +21,6 @@ pub struct ClusterOptions {
     pub server: ApiClient,
     /// How it answers that one; `None` is not at all.
     pub webhooks: Option<WebhookOptions>,
+    /// What it writes statuses about; `None` is nothing.
+    pub statuses: Option<Statuses>,
 }

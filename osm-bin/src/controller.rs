@@ -35,7 +35,7 @@ pub use tasks::TaskFailed;
 
 use crate::admin;
 use crate::cluster::source::StalenessCollector;
-use crate::cluster::{self, ClusterOptions, webhooks};
+use crate::cluster::{self, ClusterOptions, status, webhooks};
 use crate::readiness::Readiness;
 use changes::Changes;
 use tasks::Tasks;
@@ -198,6 +198,11 @@ impl Controller {
             changes.clone().follow(catalog.watch(), publisher.publications(), registry.clone()),
         );
 
+        if let Some(ClusterOptions { server, statuses: Some(statuses), .. }) = &cluster {
+            let known = (catalog.clone(), registry.clone());
+            let draining = drain.clone().cancelled_owned();
+            tasks.spawn("statuses", status::run(statuses.clone(), server.clone(), known, draining));
+        }
         let webhook_address = match cluster.and_then(|cluster| Some((cluster.server, cluster.webhooks?))) {
             None => None,
             Some((server, webhooks)) => {
@@ -300,6 +305,8 @@ impl Controller {
         self.readiness.drain();
         self.drain.cancel();
         self.tasks.finished("discovery server", DRAIN_BOUND).await;
+        // It gives up the lease, for which it has had that time already.
+        self.tasks.finished("statuses", RELEASE_BOUND).await;
         self.tasks.stop().await;
         tracing::info!("control plane ends");
     }
@@ -309,6 +316,8 @@ impl Controller {
 const AUDIT_INTERVAL: Duration = Duration::from_secs(60);
 /// The server cuts connections off by itself after a shorter time.
 const DRAIN_BOUND: Duration = Duration::from_secs(20);
+/// The lease is given up by itself sooner, or runs out.
+const RELEASE_BOUND: Duration = Duration::from_secs(5);
 
 fn open_authority(authority: &Authority) -> Result<Arc<InProcessCa>> {
     let made = match authority {
@@ -326,3 +335,6 @@ pub(crate) async fn listen(address: SocketAddr, whom: &str) -> Result<TcpListene
         format!("listening for {whom} on {address}: is another control plane running, or the port taken?")
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -12,11 +11,9 @@ use osm_core::catalog::{Catalog, MeshCatalog};
 use osm_core::diagnostic::{Diagnostic, Severity};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 
-use crate::args::ControllerArgs;
+use crate::args::{ControllerArgs, OpenSources};
 use crate::cluster;
-use crate::cluster::status::{self, Statuses};
 use crate::controller::{Authority, Controller, ControllerOptions};
 use crate::findings::Findings;
 use crate::readiness::Readiness;
@@ -50,27 +47,8 @@ async fn run(args: &ControllerArgs) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("waiting for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("waiting for SIGINT")?;
     let opened = args.open_sources().await?;
-    let mut options = ControllerOptions { freshness: opened.freshness, ..args.options() };
-    ensure!(
-        opened.server.is_some() || args.webhook_listen.is_none(),
-        "--webhook-listen needs --source kubernetes"
-    );
-    if let Some(name) = &args.ca_secret {
-        let server = opened.server.as_ref().context("--ca-secret needs --source kubernetes")?;
-        let authority = cluster::authority::open(server, &args.osm_namespace, name).await?;
-        options.authority = Authority::Given(authority);
-    }
-    let statuses = opened.server.clone().zip(opened.policies).map(|(server, policies)| {
-        let namespace = args.osm_namespace.clone();
-        Statuses { server, policies, namespace, replica: status::replica() }
-    });
-    options.cluster = opened.server.map(|server| args.cluster_options(server));
+    let options = options(args, &opened).await?;
     let mut controller = Controller::start(options, opened.source).await?;
-    let stop = CancellationToken::new();
-    let written = statuses.map(|statuses| {
-        let (catalog, registry) = (controller.catalog().clone(), Arc::clone(controller.registry()));
-        tokio::spawn(status::run(statuses, catalog, registry, stop.clone().cancelled_owned()))
-    });
     let announced = announce(
         controller.readiness().clone(),
         controller.catalog().clone(),
@@ -90,12 +68,25 @@ async fn run(args: &ControllerArgs) -> Result<()> {
         failed = controller.failed() => Err(failed.into()),
         result = forever => result,
     };
-    stop.cancel();
     controller.shutdown().await;
-    if let Some(written) = written {
-        written.await.context("writing statuses")?;
-    }
     ended
+}
+
+/// What the control plane is started with: by the flags, and what was found of the cluster.
+async fn options(args: &ControllerArgs, opened: &OpenSources) -> Result<ControllerOptions> {
+    ensure!(
+        opened.server.is_some() || args.webhook_listen.is_none(),
+        "--webhook-listen needs --source kubernetes"
+    );
+    let mut options = ControllerOptions { freshness: opened.freshness.clone(), ..args.options() };
+    if let Some(name) = &args.ca_secret {
+        let server = opened.server.as_ref().context("--ca-secret needs --source kubernetes")?;
+        let authority = cluster::authority::open(server, &args.osm_namespace, name).await?;
+        options.authority = Authority::Given(authority);
+    }
+    let policies = opened.policies.clone();
+    options.cluster = opened.server.clone().map(|server| args.cluster_options(server, policies));
+    Ok(options)
 }
 
 /// Waits until everything is ready and says so.

@@ -13,7 +13,7 @@ use kube::api::{Api, ObjectMeta, PostParams};
 use osm_core::name::{NamespaceName, ObjectName};
 use thiserror::Error;
 
-use crate::ApiClient;
+use crate::client::{ANSWER, ApiClient, bounded};
 
 /// Under which name the Secret has the root certificate, PEM: that of Open Service Mesh.
 pub const CERTIFICATE_FIELD: &str = "ca.crt";
@@ -97,14 +97,14 @@ pub async fn create_or_load(
         let secret = place.clone();
         move |source| RootSecretError::Server { action, secret, source: Box::new(source) }
     };
-    if let Some(secret) = api.get_opt(name.as_str()).await.map_err(failed("read"))? {
+    if let Some(secret) = bounded(ANSWER, api.get_opt(name.as_str())).await.map_err(failed("read"))? {
         return read(secret, place);
     }
     let wanted = secret(namespace, name, make());
-    match api.create(&PostParams::default(), &wanted).await {
+    match bounded(ANSWER, api.create(&PostParams::default(), &wanted)).await {
         Ok(created) => read(created, place),
         Err(kube::Error::Api(status)) if status.is_already_exists() => {
-            let theirs = api.get(name.as_str()).await.map_err(failed("read"))?;
+            let theirs = bounded(ANSWER, api.get(name.as_str())).await.map_err(failed("read"))?;
             read(theirs, place)
         }
         Err(error) => Err(failed("create")(error)),
@@ -180,6 +180,16 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_takes_a_question_and_does_not_answer_may_be_asked_again() {
+        let silent = crate::testing::silent_server();
+        let (namespace, name) = ("osm-system".parse(), "osm-ca-bundle".parse());
+        let (namespace, name) = (namespace.expect("a name"), name.expect("a name"));
+        let made = || root("a certificate", "a key");
+        let error = create_or_load(&silent, &namespace, &name, made).await.expect_err("no answer");
+        assert!(error.may_pass(), "{error}");
     }
 
     /// I11: nothing of a root's key shows in debug output.

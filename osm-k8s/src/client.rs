@@ -3,6 +3,7 @@
 //! Who is asked for what is in the modules that use it. Only these know the
 //! types of the client library.
 
+use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,6 +13,22 @@ use thiserror::Error;
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an API server may take to answer, where nobody needs it sooner.
+pub(crate) const ANSWER: Duration = Duration::from_secs(10);
+
+/// Bounds how long the API server may take to answer. The client library waits for ever.
+pub(crate) async fn bounded<T>(
+    bound: Duration,
+    asked: impl Future<Output = kube::Result<T>>,
+) -> kube::Result<T> {
+    let late = || kube::Error::Service(Box::new(NoAnswer(bound)));
+    tokio::time::timeout(bound, asked).await.unwrap_or_else(|_| Err(late()))
+}
+
+/// The API server took too long to answer.
+#[derive(Debug, Error)]
+#[error("the API server did not answer within {0:?}")]
+struct NoAnswer(Duration);
 
 /// An API server, and who asks it. Cheap to clone.
 #[derive(Clone)]
@@ -95,4 +112,18 @@ async fn of_kubeconfigs(paths: &[PathBuf]) -> Result<Config, NoApiServer> {
     Config::from_custom_kubeconfig(merged, &KubeConfigOptions::default())
         .await
         .map_err(|source| NoApiServer::Kubeconfig { path: last, source: Box::new(source) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_does_not_answer_is_waited_for_no_longer_than_that() {
+        let begun = tokio::time::Instant::now();
+        let error = bounded(ANSWER, std::future::pending::<kube::Result<()>>()).await.expect_err("late");
+        assert_eq!(begun.elapsed(), ANSWER);
+        assert!(error.to_string().contains("did not answer within 10s"), "{error}");
+        assert!(matches!(bounded(ANSWER, async { Ok(1) }).await, Ok(1)));
+    }
 }

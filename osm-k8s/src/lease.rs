@@ -48,6 +48,12 @@ impl LeaseWatch {
         *self.held.borrow()
     }
 
+    /// The watch of a replica that holds it.
+    #[cfg(test)]
+    pub(crate) fn of_holder() -> Self {
+        Self { held: watch::channel(true).1 }
+    }
+
     /// Waits until it does, or does not any more. Never, once the lease was given up.
     pub async fn changed(&mut self) {
         if self.held.changed().await.is_err() {

@@ -51,8 +51,12 @@ pub mod metrics;
 pub mod namespaces;
 #[cfg(feature = "client")]
 pub mod objects;
+#[cfg(feature = "client")]
+mod pace;
 pub mod source;
 pub mod status;
+#[cfg(all(test, feature = "client"))]
+mod testing;
 #[cfg(feature = "client")]
 pub mod token_review;
 #[cfg(feature = "client")]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Namespace;
@@ -10,10 +11,16 @@ use kube::Api;
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::{Config, Event};
 use kube::runtime::{WatchStreamExt, watcher};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
-use crate::client::ApiClient;
+use crate::client::{ApiClient, bounded};
 use crate::manifest::MONITORED_BY_LABEL;
+
+/// How many namespaces are asked about at once. Strangers can have any name asked about;
+/// those of the mesh are known, and need no place.
+const MAX_QUESTIONS: usize = 16;
+/// How long a question may take, with the wait for a place: less than whoever asks waits.
+const QUESTION: Duration = Duration::from_secs(5);
 
 /// A namespace, as far as it decides about its pods.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,6 +38,7 @@ type Known = BTreeMap<String, Arc<NamespaceTexts>>;
 pub struct MonitoredNamespaces {
     server: ApiClient,
     known: watch::Receiver<Option<Arc<Known>>>,
+    questions: Arc<Semaphore>,
 }
 
 /// Keeps [`MonitoredNamespaces`] true; nothing happens unless it runs.
@@ -57,7 +65,16 @@ impl MonitoredNamespaces {
         let (sender, known) = watch::channel(None);
         let driver =
             NamespacesDriver { server: server.clone(), mesh_name: mesh_name.to_owned(), known: sender };
-        (Self { server, known }, driver)
+        let questions = Arc::new(Semaphore::new(MAX_QUESTIONS));
+        (Self { server, known, questions }, driver)
+    }
+
+    /// A mesh with these namespaces, and what can change them.
+    #[cfg(test)]
+    pub(crate) fn of(server: ApiClient, names: &[&str]) -> (Self, NamespacesDriver) {
+        let (namespaces, driver) = Self::new(server, "osm");
+        driver.show(names.iter().map(|name| ((*name).to_owned(), Arc::default())).collect());
+        (namespaces, driver)
     }
 
     /// Their names, once they are known.
@@ -76,14 +93,18 @@ impl MonitoredNamespaces {
     /// says now, since it may have come into the mesh a moment ago.
     ///
     /// # Errors
-    /// When the server does not say.
+    /// When the server does not say, or not in time.
     pub async fn find(&self, name: &str) -> Result<Arc<NamespaceTexts>, NamespaceUnknown> {
         let known = self.known.borrow().as_ref().and_then(|known| known.get(name).cloned());
         if let Some(namespace) = known {
             return Ok(namespace);
         }
         let namespaces: Api<Namespace> = Api::all(self.server.kube());
-        match namespaces.get_metadata_opt(name).await {
+        let question = async {
+            let _place = self.questions.acquire().await.expect("nobody closes the places");
+            namespaces.get_metadata_opt(name).await
+        };
+        match bounded(QUESTION, question).await {
             Ok(found) => Ok(Arc::new(found.map(|found| texts(&found)).unwrap_or_default())),
             Err(source) => Err(NamespaceUnknown { namespace: name.to_owned(), source: Box::new(source) }),
         }
@@ -140,5 +161,38 @@ fn texts(namespace: &PartialObjectMeta<Namespace>) -> NamespaceTexts {
     NamespaceTexts {
         labels: namespace.metadata.labels.clone().unwrap_or_default(),
         annotations: namespace.metadata.annotations.clone().unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::future::join_all;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::testing::{Answer, server};
+
+    #[tokio::test(start_paused = true)]
+    async fn few_namespaces_are_asked_about_at_once_and_none_for_long() {
+        let (server, asked) = server(|_| Answer::Never);
+        let (namespaces, _driver) = MonitoredNamespaces::new(server, "osm");
+        let begun = Instant::now();
+        let names: Vec<String> = (0..MAX_QUESTIONS * 4).map(|number| format!("n{number}")).collect();
+        let found = join_all(names.iter().map(|name| namespaces.find(name))).await;
+        assert!(found.iter().all(Result::is_err));
+        assert_eq!(begun.elapsed(), QUESTION);
+        assert_eq!(asked.count(), MAX_QUESTIONS);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_namespace_of_the_mesh_is_known_also_while_strangers_ask() {
+        let (server, _) = server(|_| Answer::Never);
+        let (namespaces, _driver) = MonitoredNamespaces::of(server, &["shop"]);
+        let strangers = join_all((0..MAX_QUESTIONS).map(|_| namespaces.find("elsewhere")));
+        tokio::select! {
+            biased;
+            _ = strangers => panic!("nobody answers them"),
+            found = namespaces.find("shop") => drop(found.expect("it is known")),
+        }
     }
 }

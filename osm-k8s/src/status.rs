@@ -5,6 +5,8 @@
 //! stands there, so that nothing is written twice. Who may write is decided by a
 //! lease.
 
+#[cfg(feature = "client")]
+mod failures;
 mod programmed;
 #[cfg(feature = "client")]
 mod writer;
@@ -15,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use programmed::Programmed;
 #[cfg(feature = "client")]
-pub use writer::{INTERVAL, MAX_WRITES, Outlook, StatusWriter};
+pub use writer::{INTERVAL, MAX_WRITES, Outlook, Outlooks, StatusWriter};
 
 /// The condition that tells whether the mesh took an object.
 pub const ACCEPTED: &str = "Accepted";

@@ -18,7 +18,7 @@ use osm_core::identity::ServiceIdentity;
 use osm_core::name::ObjectName;
 use tokio::sync::Semaphore;
 
-use crate::client::ApiClient;
+use crate::client::{ANSWER, ApiClient, bounded};
 use cache::Cache;
 
 /// How many reviews run at once.
@@ -101,7 +101,7 @@ impl TokenReviews {
             TokenReviewSpec { audiences: Some(vec![self.audience.clone()]), token: Some(token.to_owned()) };
         let asked = TokenReview { spec, ..TokenReview::default() };
         let reviews: Api<TokenReview> = Api::all(self.server.kube());
-        let answer = reviews.create(&PostParams::default(), &asked).await;
+        let answer = bounded(ANSWER, reviews.create(&PostParams::default(), &asked)).await;
         let status = answer.map_err(|error| ReviewError::Unavailable(error.to_string()))?.status;
         let status = status.unwrap_or_default();
         if status.authenticated != Some(true) {

@@ -4,11 +4,14 @@
 //! of a server that answers at once. `--nocapture` shows the figures.
 #![allow(clippy::disallowed_methods, reason = "a test of a server runs it beside its client")]
 
+#[path = "../src/webhook/tests/cluster.rs"]
+mod cluster;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use axum::http::{Request, Response, StatusCode, header};
+use axum::http::{Request, Response, header};
 use http_body_util::BodyExt;
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
@@ -28,29 +31,7 @@ use tokio::net::{TcpListener, TcpStream};
 /// An API server that knows one namespace and no MeshConfig.
 fn server() -> osm_k8s::ApiClient {
     let service = tower::service_fn(|request: Request<kube::client::Body>| {
-        let namespace = json!({
-            "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata",
-            "metadata": {
-                "name": "shop",
-                "labels": { "openservicemesh.io/monitored-by": "osm" },
-                "annotations": { "openservicemesh.io/sidecar-injection": "enabled" },
-            },
-        });
-        let unknown = json!({
-            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "message": "not found", "reason": "NotFound", "code": 404,
-        });
-        let (status, body) = match request.uri().path() {
-            "/api/v1/namespaces/shop" => (StatusCode::OK, namespace),
-            "/version" => (
-                StatusCode::OK,
-                json!({
-                    "major": "1", "minor": "34", "gitVersion": "v1.34.4", "gitCommit": "", "gitTreeState": "",
-                    "buildDate": "", "goVersion": "", "compiler": "", "platform": "",
-                }),
-            ),
-            _ => (StatusCode::NOT_FOUND, unknown),
-        };
+        let (status, body) = cluster::answer(request.uri().path());
         let response = Response::builder().status(status).body(Body::from(body.to_string()));
         async move { response.map_err(|error| Box::new(error) as Box<dyn std::error::Error + Send + Sync>) }
     });
@@ -62,14 +43,7 @@ async fn connected() -> SendRequest<String> {
     let authority = Arc::new(InProcessCa::ephemeral().expect("an authority"));
     let (certificates, driver) = CertificateManager::new(authority, ManagerOptions::default());
     tokio::spawn(driver.run());
-    let defaults = SidecarDefaults {
-        mesh_name: "osm".to_owned(),
-        osm_namespace: "osm-system".to_owned(),
-        sidecar_image: "envoy:1".to_owned(),
-        init_image: "init:1".to_owned(),
-        pull_policy: String::new(),
-        kind: Some(SidecarKind::Native),
-    };
+    let defaults = SidecarDefaults { kind: Some(SidecarKind::Native), ..cluster::defaults() };
     let config = "osm-system/osm-mesh-config".parse().expect("a name");
     let (mut settings, driver) = SettingsDriver::new(server(), config, defaults);
     tokio::spawn(driver.run());

@@ -13,7 +13,7 @@ use osm_core::name::QualifiedName;
 use tokio::sync::watch;
 
 use super::settings::{InjectionSettings, SidecarDefaults, SidecarKind};
-use crate::client::ApiClient;
+use crate::client::{ANSWER, ApiClient, bounded};
 use crate::manifest::{Manifest, ManifestKind, MeshConfigSpec};
 
 /// How long to wait before the API server is asked again.
@@ -96,7 +96,7 @@ impl SettingsDriver {
     /// The kind of sidecars of this cluster, as soon as it says its version.
     async fn of_cluster(&self) -> SidecarKind {
         loop {
-            match self.server.kube().apiserver_version().await {
+            match bounded(ANSWER, self.server.kube().apiserver_version()).await {
                 // Some clouds write `34+`.
                 Ok(version) => {
                     let digits: String = version.minor.chars().take_while(char::is_ascii_digit).collect();

@@ -2,9 +2,11 @@
 //!
 //! What is written is decided in [`wanted`]; this compares it with what stands there
 //! and is all that touches the network. Writes are bounded in number and come seconds
-//! apart; what is left is written the next time.
+//! apart; what is left is written the next time, in turn.
 
 use std::collections::BTreeMap;
+use std::ops::Bound::{Excluded, Unbounded};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -15,8 +17,9 @@ use osm_core::diagnostic::Diagnostic;
 use osm_core::name::ObjectRef;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use super::failures::Failures;
 use super::{ACCEPTED, Condition, Known, PolicyStatus, Programmed, wanted};
-use crate::client::ApiClient;
+use crate::client::{ANSWER, ApiClient, bounded};
 use crate::lease::LeaseWatch;
 use crate::source::cluster::{Policies, PolicyObject, PolicyObjects};
 
@@ -39,6 +42,9 @@ pub struct Outlook {
     pub programmed: Option<Programmed>,
 }
 
+/// What the mesh makes of policy objects, by name.
+pub type Outlooks = BTreeMap<ObjectRef, Outlook>;
+
 /// Writes the statuses of the policy objects of a source.
 pub struct StatusWriter {
     server: ApiClient,
@@ -46,6 +52,11 @@ pub struct StatusWriter {
     lease: LeaseWatch,
     recorder: Recorder,
     written: BTreeMap<ObjectRef, (PolicyStatus, Instant)>,
+    failures: Failures,
+    /// The object whose turn was last.
+    last: Option<ObjectRef>,
+    /// Objects and what is made of them, where there is nothing to write.
+    settled: Option<(Arc<PolicyObjects>, Arc<Outlooks>)>,
 }
 
 impl std::fmt::Debug for StatusWriter {
@@ -60,49 +71,98 @@ impl StatusWriter {
     pub fn new(server: ApiClient, policies: Policies, lease: LeaseWatch, replica: &str) -> Self {
         let reporter = Reporter { controller: MANAGER.to_owned(), instance: Some(replica.to_owned()) };
         let recorder = Recorder::new(server.kube(), reporter);
-        Self { server, policies, lease, recorder, written: BTreeMap::new() }
+        let (written, failures) = (BTreeMap::new(), Failures::default());
+        Self { server, policies, lease, recorder, written, failures, last: None, settled: None }
     }
 
     /// Writes for ever what the mesh makes of the objects, as `outlooks` says; objects
-    /// that it leaves out get no status. It is asked every few seconds.
-    pub async fn run(mut self, mut outlooks: impl FnMut(&PolicyObjects) -> BTreeMap<ObjectRef, Outlook>) {
+    /// that it leaves out get no status. It is asked every few seconds, and costs nothing
+    /// more where it gives the same as before of the same objects.
+    pub async fn run(mut self, mut outlooks: impl FnMut(&Arc<PolicyObjects>) -> Arc<Outlooks>) {
         let mut ticks = interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            if !self.lease.is_held() {
+            if self.lease.is_held() {
+                let objects = self.policies.current();
+                let outlooks = outlooks(&objects);
+                self.round(objects, outlooks).await;
+            } else {
                 self.written.clear();
-                continue;
-            }
-            let objects = self.policies.current();
-            let outlooks = outlooks(&objects);
-            let now = Instant::now();
-            self.written
-                .retain(|name, (_, at)| objects.contains_key(name) && now.duration_since(*at) < BELIEVED);
-            for (name, status) in changes(&objects, &outlooks, &self.written, &Timestamp::now().to_string()) {
-                if !self.lease.is_held() {
-                    break;
-                }
-                if let Some(object) = objects.get(&name) {
-                    self.write(name, object, status).await;
-                }
+                self.settled = None;
             }
         }
     }
 
+    /// Writes what differs, as far as it is written at once.
+    async fn round(&mut self, objects: Arc<PolicyObjects>, outlooks: Arc<Outlooks>) {
+        let is_same = |(of, made): &(Arc<PolicyObjects>, Arc<Outlooks>)| {
+            Arc::ptr_eq(of, &objects) && Arc::ptr_eq(made, &outlooks)
+        };
+        if self.settled.as_ref().is_some_and(is_same) {
+            return;
+        }
+        let now = Instant::now();
+        self.written.retain(|name, (_, at)| objects.contains_key(name) && now.duration_since(*at) < BELIEVED);
+        for kind in self.failures.look(&objects, now) {
+            tracing::warn!(%kind, "objects of a kind have no status in this API server; apply `osm crds` to it");
+        }
+        let changes = self.changes(&objects, &outlooks, &Timestamp::now().to_string());
+        let is_settled = changes.is_empty() && self.written.is_empty() && self.failures.is_empty();
+        for (name, status) in changes {
+            if !self.lease.is_held() {
+                break;
+            }
+            self.last = Some(name.clone());
+            if let Some(object) = objects.get(&name) {
+                self.write(name, object, status).await;
+            }
+        }
+        self.settled = is_settled.then_some((objects, outlooks));
+    }
+
+    /// The statuses that are to be written, at most [`MAX_WRITES`], beginning after the one
+    /// whose turn was last.
+    fn changes(
+        &self,
+        objects: &PolicyObjects,
+        outlooks: &Outlooks,
+        now: &str,
+    ) -> Vec<(ObjectRef, PolicyStatus)> {
+        let (after, up_to) = match &self.last {
+            None => (outlooks.range::<ObjectRef, _>(..), None),
+            Some(last) => (outlooks.range((Excluded(last), Unbounded)), Some(outlooks.range(..=last))),
+        };
+        let in_turn = after.chain(up_to.into_iter().flatten());
+        let changed = in_turn.filter(|(name, _)| !self.failures.has(name)).filter_map(|(name, outlook)| {
+            let object = objects.get(name)?;
+            let present = self.written.get(name).map_or(&object.status, |(status, _)| status);
+            let Outlook { findings, programmed } = outlook;
+            let known = Known { generation: object.generation, findings, programmed: programmed.as_ref() };
+            let status = wanted(known, present, now);
+            (status != *present).then(|| (name.clone(), status))
+        });
+        changed.take(MAX_WRITES).collect()
+    }
+
     async fn write(&mut self, name: ObjectRef, object: &PolicyObject, status: PolicyStatus) {
         let written = self.patch(&name, object, &status).await;
+        let now = Instant::now();
         match written {
             Ok(()) => {
                 if let Some(refusal) = newly_refused(&object.status, &status) {
                     self.tell(&name, object, refusal).await;
                 }
-                self.written.insert(name, (status, Instant::now()));
+                self.failures.on_written(object.kind);
+                self.written.insert(name, (status, now));
             }
-            // It is gone; the watch will tell.
-            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            // It is gone, which the watch will tell, or it has no status.
+            Err(kube::Error::Api(status)) if status.code == 404 => {
+                self.failures.on_failed(name, &object.uid, true, now);
+            }
             Err(error) => {
-                tracing::warn!(object = %name, %error, "a status can't be written; it is tried again")
+                tracing::warn!(object = %name, %error, "a status can't be written; it is tried again");
+                self.failures.on_failed(name, &object.uid, false, now);
             }
         }
     }
@@ -120,12 +180,7 @@ impl StatusWriter {
         let request = Request::new(path)
             .patch_subresource("status", name.name.as_str(), &PatchParams::default(), &Patch::Merge(&patch))
             .map_err(kube::Error::BuildRequest)?;
-        let client = self.server.kube();
-        let answered = tokio::time::timeout(Duration::from_secs(10), client.request_text(request));
-        match answered.await {
-            Ok(answer) => answer.map(drop),
-            Err(late) => Err(kube::Error::Service(late.into())),
-        }
+        bounded(ANSWER, self.server.kube().request_text(request)).await.map(drop)
     }
 
     /// Tells of an object that is refused, for those who look at events.
@@ -145,30 +200,10 @@ impl StatusWriter {
             uid: Some(object.uid.clone()),
             ..ObjectReference::default()
         };
-        let told =
-            tokio::time::timeout(Duration::from_secs(10), self.recorder.publish(&event, &regarding)).await;
-        if let Ok(Err(error)) = told {
+        if let Err(error) = bounded(ANSWER, self.recorder.publish(&event, &regarding)).await {
             tracing::warn!(object = %name, %error, "an event can't be written");
         }
     }
-}
-
-/// The statuses that are to be written, at most [`MAX_WRITES`].
-fn changes(
-    objects: &PolicyObjects,
-    outlooks: &BTreeMap<ObjectRef, Outlook>,
-    written: &BTreeMap<ObjectRef, (PolicyStatus, Instant)>,
-    now: &str,
-) -> Vec<(ObjectRef, PolicyStatus)> {
-    let changed = outlooks.iter().filter_map(|(name, outlook)| {
-        let object = objects.get(name)?;
-        let present = written.get(name).map_or(&object.status, |(status, _)| status);
-        let Outlook { findings, programmed } = outlook;
-        let known = Known { generation: object.generation, findings, programmed: programmed.as_ref() };
-        let status = wanted(known, present, now);
-        (status != *present).then(|| (name.clone(), status))
-    });
-    changed.take(MAX_WRITES).collect()
 }
 
 /// The condition that says that an object is not accepted, where that is news.
@@ -182,64 +217,4 @@ fn newly_refused<'a>(before: &PolicyStatus, now: &'a PolicyStatus) -> Option<&'a
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use osm_core::diagnostic::Severity;
-    use osm_core::name::Kind;
-
-    use super::*;
-    use crate::manifest::ManifestKind;
-
-    fn reference(name: &str) -> ObjectRef {
-        ObjectRef::namespaced(Kind::TcpRoute, &format!("shop/{name}").parse().expect("a name"))
-    }
-
-    fn object(status: PolicyStatus) -> Arc<PolicyObject> {
-        Arc::new(PolicyObject {
-            kind: ManifestKind::TcpRoute,
-            api_version: ManifestKind::TcpRoute.api_version(),
-            uid: "u".to_owned(),
-            generation: 1,
-            status,
-            fact: None,
-        })
-    }
-
-    #[test]
-    fn a_status_is_written_once_and_again_only_when_something_is_new() {
-        let name = reference("a");
-        let objects = PolicyObjects::from([(name.clone(), object(PolicyStatus::default()))]);
-        let outlooks = BTreeMap::from([(name.clone(), Outlook::default())]);
-        let first = changes(&objects, &outlooks, &BTreeMap::new(), "t");
-        assert_eq!(first.len(), 1);
-        let written = BTreeMap::from([(name.clone(), (first[0].1.clone(), Instant::now()))]);
-        assert!(changes(&objects, &outlooks, &written, "u").is_empty(), "the watch has not told yet");
-        let seen = PolicyObjects::from([(name.clone(), object(first[0].1.clone()))]);
-        assert!(changes(&seen, &outlooks, &BTreeMap::new(), "u").is_empty(), "it stands there");
-        let programmed = Outlook { programmed: Some(Programmed::new(1, 2)), ..Outlook::default() };
-        assert_eq!(changes(&seen, &BTreeMap::from([(name, programmed)]), &BTreeMap::new(), "u").len(), 1);
-    }
-
-    #[test]
-    fn no_more_is_written_at_once_than_a_server_bears() {
-        let names: Vec<_> = (0..MAX_WRITES * 2).map(|number| reference(&format!("r{number}"))).collect();
-        let objects = names.iter().map(|name| (name.clone(), object(PolicyStatus::default()))).collect();
-        let outlooks = names.into_iter().map(|name| (name, Outlook::default())).collect();
-        assert_eq!(changes(&objects, &outlooks, &BTreeMap::new(), "t").len(), MAX_WRITES);
-    }
-
-    #[test]
-    fn an_event_tells_of_a_refusal_that_is_news() {
-        let refused = |message: &str| {
-            let finding = Diagnostic::new(Severity::Error, "bad", reference("a"), message);
-            let known = Known { generation: 1, findings: &[finding], programmed: None };
-            wanted(known, &PolicyStatus::default(), "t")
-        };
-        let none = PolicyStatus::default();
-        assert!(newly_refused(&none, &none).is_none());
-        assert!(newly_refused(&none, &refused("x")).is_some());
-        assert!(newly_refused(&refused("x"), &refused("x")).is_none());
-        assert!(newly_refused(&refused("x"), &refused("y")).is_some());
-    }
-}
+mod tests;

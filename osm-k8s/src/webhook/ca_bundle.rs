@@ -2,7 +2,6 @@
 //! configurations: also when they change, and when somebody edits or replaces those.
 
 use std::pin::pin;
-use std::time::Duration;
 
 use futures::{Stream, StreamExt};
 use k8s_openapi::ByteString;
@@ -16,11 +15,10 @@ use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
-use crate::client::ApiClient;
-
-/// How long to wait after a write that failed.
-const RETRY: Duration = Duration::from_secs(2);
+use crate::client::{ANSWER, ApiClient, bounded};
+use crate::pace::{Pace, until};
 
 /// The authorities in PEM; `None` until they are known.
 pub type CaPem = watch::Receiver<Option<String>>;
@@ -60,7 +58,8 @@ impl CaBundles {
         Self { server, names, authorities }
     }
 
-    /// Writes what differs whenever it does. A configuration that is not there is waited for.
+    /// Writes what differs whenever it does; where others write something else again and
+    /// again, at a bounded pace. A configuration that is not there is waited for.
     pub async fn run(self) {
         let Self { server, names, authorities } = self;
         let mutating: Api<MutatingWebhookConfiguration> = Api::all(server.kube());
@@ -105,60 +104,71 @@ where
         Box::pin(watcher(api.clone(), config).default_backoff());
     let mut events = pin!(events);
     let mut newest: Option<K> = None;
+    // Until the list is read, what is known may be of before.
+    let mut is_listing = true;
+    let mut pace = Pace::default();
     let mut can_change = true;
     loop {
         let pem = authorities.borrow_and_update().clone();
-        let is_done = match (&newest, pem) {
-            (Some(object), Some(pem)) => write(&api, object, &pem).await,
-            _ => true,
-        };
-        let retry = async {
-            match is_done {
-                true => std::future::pending().await,
-                false => tokio::time::sleep(RETRY).await,
-            }
+        let again = match (&newest, pem) {
+            (Some(object), Some(pem)) if !is_listing => write(&api, object, &pem, &mut pace).await,
+            _ => None,
         };
         tokio::select! {
             Some(event) = events.next() => match event {
-                Ok(Event::Init) => newest = None,
+                Ok(Event::Init) => (newest, is_listing) = (None, true),
                 Ok(Event::InitApply(object) | Event::Apply(object)) => newest = Some(object),
                 Ok(Event::Delete(_)) => newest = None,
-                Ok(Event::InitDone) => {}
+                Ok(Event::InitDone) => is_listing = false,
                 Err(error) => tracing::warn!(name, %error, "webhook configuration cannot be watched"),
             },
-            changed = authorities.changed(), if can_change => can_change = changed.is_ok(),
-            () = retry => {}
+            changed = authorities.changed(), if can_change => {
+                can_change = changed.is_ok();
+                pace = Pace::default();
+            }
+            () = until(again) => {}
         }
     }
 }
 
-/// Returns whether nothing is left to do.
-async fn write<K>(api: &Api<K>, object: &K, pem: &str) -> bool
+/// Returns when to try again, if anything is left to do.
+async fn write<K>(api: &Api<K>, object: &K, pem: &str, pace: &mut Pace) -> Option<Instant>
 where
     K: Configuration + Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
 {
     let operations = differing(&object.bundles(), &object.resource_version().unwrap_or_default(), pem);
     if operations.is_empty() {
-        return true;
+        return None;
+    }
+    if let Some(later) = pace.wait(Instant::now()) {
+        return Some(later);
     }
     let name = object.name_any();
     let patch: json_patch::Patch = match serde_json::from_value(Value::Array(operations)) {
         Ok(patch) => patch,
         Err(error) => {
             tracing::error!(name, %error, "the patch of a webhook configuration is none");
-            return true;
+            return None;
         }
     };
-    match api.patch(&name, &PatchParams::default(), &Patch::Json::<()>(patch)).await {
+    let (params, patch) = (PatchParams::default(), Patch::Json::<()>(patch));
+    let written = bounded(ANSWER, api.patch(&name, &params, &patch)).await;
+    let now = Instant::now();
+    match written {
         Ok(_) => {
             tracing::info!(name, "authorities are written into the webhook configuration");
-            true
+            pace.on_written(now);
+            None
         }
         // It changed meanwhile, or is gone: the watch says so.
-        Err(kube::Error::Api(status)) if [404, 409, 422].contains(&status.code) => true,
+        Err(kube::Error::Api(status)) if [404, 409, 422].contains(&status.code) => {
+            pace.on_failed(now);
+            None
+        }
         Err(error) => {
             tracing::warn!(name, %error, "authorities cannot be written into the webhook configuration");
-            false
+            pace.on_failed(now);
+            pace.wait(now)
         }
     }
 }
@@ -179,7 +189,65 @@ fn differing(bundles: &[Option<&ByteString>], version: &str, pem: &str) -> Vec<V
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::pace;
+    use crate::testing::{Answer, server};
+
+    /// A configuration whose authorities somebody has replaced.
+    fn edited() -> Value {
+        let webhook = json!({
+            "name": "w.example.org", "admissionReviewVersions": ["v1"], "sideEffects": "None",
+            "clientConfig": { "url": "https://127.0.0.1", "caBundle": "b2xk" },
+        });
+        json!({
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration",
+            "metadata": { "name": "osm-webhook-osm", "resourceVersion": "9" }, "webhooks": [webhook],
+        })
+    }
+
+    /// When a configuration was written in ten minutes, on a server that answers a write so.
+    async fn writes(list: fn() -> Answer, patch: fn() -> Answer) -> Vec<Instant> {
+        let (edit, edits) = futures::channel::mpsc::unbounded();
+        let edits = std::sync::Mutex::new(Some(edits));
+        let (server, log) = server(move |asked| match asked.method.as_str() {
+            "GET" => list(),
+            "WATCH" => edits.lock().expect("nobody panicked").take().map_or(Answer::Never, Answer::Events),
+            _ => {
+                // Somebody undoes it at once.
+                drop(edit.unbounded_send(json!({ "type": "MODIFIED", "object": edited() })));
+                patch()
+            }
+        });
+        let api: Api<MutatingWebhookConfiguration> = Api::all(server.kube());
+        let (_sender, authorities) = watch::channel(Some("pem".to_owned()));
+        let kept = keep(api, "osm-webhook-osm".to_owned(), authorities);
+        tokio::time::timeout(Duration::from_secs(600), kept).await.expect_err("it goes on for ever");
+        log.times("PATCH ")
+    }
+
+    fn listed() -> Answer {
+        Answer::ok(json!({
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfigurationList",
+            "metadata": { "resourceVersion": "1" }, "items": [edited()],
+        }))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_edit_is_undone_and_who_edits_again_and_again_slows_both_down() {
+        let times = writes(listed, || Answer::ok(edited())).await;
+        let waits: Vec<Duration> = times.windows(2).map(|two| two[1] - two[0]).collect();
+        assert!(waits[0] >= pace::LEAST && waits[0] < pace::LEAST * 2, "{waits:?}");
+        assert!(*waits.last().expect("writes") >= pace::MOST && times.len() < 20, "{waits:?}");
+        assert_eq!(writes(|| Answer::Never, || Answer::Never).await, [], "nothing is known yet");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_that_is_not_answered_is_tried_again() {
+        let times = writes(listed, || Answer::Never).await;
+        assert_eq!(times[1] - times[0], ANSWER + pace::LEAST);
+    }
 
     #[test]
     fn only_what_differs_is_written_and_only_to_what_was_seen() {

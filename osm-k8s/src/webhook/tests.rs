@@ -1,6 +1,8 @@
 //! The pages as the API server, and as strangers, see them.
 
-use std::sync::{Arc, Mutex};
+mod cluster;
+
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{Request as HttpRequest, StatusCode};
@@ -15,55 +17,20 @@ use super::*;
 use crate::client::ApiClient;
 use crate::injector::{Launch, Needs, SidecarDefaults, SidecarKind};
 use crate::manifest::MeshConfigSpec;
+use crate::testing::{self, Answer, Log};
 
 const UID: &str = "705ab4f5-6393-11e8-b7cc-42010a800002";
 
-type Asked = Arc<Mutex<Vec<String>>>;
-
 /// An API server that knows the namespace `shop`; what it is asked is noted.
-fn server() -> (ApiClient, Asked) {
-    let asked = Asked::default();
-    let noted = Arc::clone(&asked);
-    let service = tower::service_fn(move |request: HttpRequest<kube::client::Body>| {
-        let path = request.uri().path().to_owned();
-        noted.lock().expect("nobody panicked").push(format!("{} {path}", request.method()));
-        let (status, body) = match path.as_str() {
-            "/api/v1/namespaces/shop" => (
-                StatusCode::OK,
-                json!({
-                    "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata",
-                    "metadata": {
-                        "name": "shop",
-                        "labels": { "openservicemesh.io/monitored-by": "osm" },
-                        "annotations": { "openservicemesh.io/sidecar-injection": "enabled" },
-                    },
-                }),
-            ),
-            "/api/v1/namespaces/away" => (StatusCode::INTERNAL_SERVER_ERROR, json!({})),
-            _ => (
-                StatusCode::NOT_FOUND,
-                json!({
-                    "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-                    "message": "not found", "reason": "NotFound", "code": 404,
-                }),
-            ),
-        };
-        let response = axum::http::Response::builder().status(status).body(Body::from(body.to_string()));
-        async move { response.map_err(|error| Box::new(error) as Box<dyn std::error::Error + Send + Sync>) }
-    });
-    (kube::Client::new(service, "default").into(), asked)
+fn server() -> (ApiClient, Log) {
+    testing::server(|asked| {
+        let (status, body) = cluster::answer(&asked.path);
+        Answer::Json(status, body)
+    })
 }
 
 fn pages(server: ApiClient, is_configured: bool) -> Router {
-    let defaults = SidecarDefaults {
-        mesh_name: "osm".to_owned(),
-        osm_namespace: "osm-system".to_owned(),
-        sidecar_image: "envoy:1".to_owned(),
-        init_image: "init:1".to_owned(),
-        pull_policy: String::new(),
-        kind: None,
-    };
-    let settings = defaults.under(&MeshConfigSpec::default(), SidecarKind::Native);
+    let settings = cluster::defaults().under(&MeshConfigSpec::default(), SidecarKind::Native);
     let launch = Launch { config: "{}".to_owned(), arguments: vec![], ready_path: "/ready" };
     Webhooks {
         injector: Injector::new(Arc::new(move |_: &Needs| launch.clone())),
@@ -137,8 +104,7 @@ async fn an_answer_reads_the_namespace_and_writes_nothing_and_a_dry_run_is_the_s
         bodies.push(post(pages.clone(), MUTATE_PATH, "application/json", review.to_string()).await);
     }
     assert_eq!(bodies[0], bodies[1]);
-    let asked = asked.lock().expect("nobody panicked").clone();
-    assert_eq!(asked, ["GET /api/v1/namespaces/shop", "GET /api/v1/namespaces/shop"]);
+    assert_eq!(asked.texts(), ["GET /api/v1/namespaces/shop", "GET /api/v1/namespaces/shop"]);
 }
 
 #[tokio::test]

@@ -10,7 +10,8 @@ use osm_k8s::trust_bundle::TRUST_CONFIG_MAP;
 use osm_k8s::webhook::WebhookNames;
 use serde_json::{Value, json};
 
-use crate::mesh::{Mesh, edit, eventually};
+use crate::eventually::{DEADLINE, eventually};
+use crate::mesh::{Mesh, edit};
 
 fn pod(name: &str, annotations: Value) -> Value {
     json!({
@@ -25,16 +26,11 @@ fn pod(name: &str, annotations: Value) -> Value {
 
 /// Creates a pod until the API server asks the webhook about it, which takes a moment.
 async fn injected(mesh: &Mesh, name: &str) -> Pod {
-    let deadline = tokio::time::Instant::now() + crate::mesh::PATIENCE;
-    loop {
-        match mesh.create_pod(pod(name, json!({})), true).await {
-            Ok(pod) if pod.metadata.labels.iter().flatten().any(|(key, _)| key == "osm-proxy-uuid") => {
-                return pod;
-            }
-            other => assert!(tokio::time::Instant::now() < deadline, "in time: {other:?}"),
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
+    eventually("the webhook is asked", || async {
+        let pod = mesh.create_pod(pod(name, json!({})), true).await.ok()?;
+        pod.metadata.labels.as_ref()?.contains_key("osm-proxy-uuid").then_some(pod)
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,13 +85,13 @@ async fn authorities_are_restored_in_the_webhook_configuration_and_follow_a_new_
         bundle(&mut edited);
         configurations.replace(&name, &PostParams::default(), &edited).await.expect("edited");
         eventually("the authorities are back", || async {
-            mesh.bundle_of(&name).await == Some(mesh.pem.clone())
+            (mesh.bundle_of(&name).await? == mesh.pem).then_some(())
         })
         .await;
         // Two roots, as in a rotation.
         let both = format!("{}{}", mesh.pem, mesh.pem);
         mesh.authorities.send_replace(Some(both.clone()));
-        eventually("the new authorities", || async { mesh.bundle_of(&name).await == Some(both.clone()) })
+        eventually("the new authorities", || async { (mesh.bundle_of(&name).await? == both).then_some(()) })
             .await;
     })
     .await;
@@ -109,10 +105,8 @@ async fn the_trust_bundle_is_kept_in_every_namespace_of_the_mesh() {
         let holds = |text: &'static str| {
             let maps = maps.clone();
             async move {
-                let found = maps.get_opt(TRUST_CONFIG_MAP).await.ok().flatten();
-                found.and_then(|map| map.data).is_some_and(|data| {
-                    data.len() == 1 && data.get("ca-bundle.pem").is_some_and(|there| there == text)
-                })
+                let data = maps.get_opt(TRUST_CONFIG_MAP).await.ok().flatten()?.data?;
+                (data.len() == 1 && data.get("ca-bundle.pem")? == text).then_some(())
             }
         };
         let files = |text: &str| Some([("ca-bundle.pem".to_owned(), text.to_owned())].into());
@@ -136,8 +130,11 @@ async fn the_trust_bundle_is_kept_in_every_namespace_of_the_mesh() {
         let label = json!({ "metadata": { "labels": { "openservicemesh.io/monitored-by": mesh.name } } });
         edit(&namespaces, &late, label).await;
         let in_late: Api<ConfigMap> = Api::namespaced(mesh.client.clone(), &late);
-        let arrives = || async { in_late.get_opt(TRUST_CONFIG_MAP).await.is_ok_and(|map| map.is_some()) };
-        let there = tokio::time::timeout(crate::mesh::PATIENCE, eventually("it is there too", arrives)).await;
+        let arrives = eventually("it is there too", || async {
+            in_late.get_opt(TRUST_CONFIG_MAP).await.ok().flatten()
+        });
+        // The namespace is to go whether or not it arrives.
+        let there = tokio::time::timeout(DEADLINE / 2, arrives).await;
         namespaces.delete(&late, &DeleteParams::default()).await.expect("deleted");
         there.expect("in time");
     })

@@ -5,5 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "a test is told by its environment where the cluster is")]
 
 mod admission;
+#[path = "../support/eventually.rs"]
+mod eventually;
 mod mesh;
 mod tokens;

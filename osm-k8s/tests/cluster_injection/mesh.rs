@@ -5,7 +5,7 @@ use std::future::Future;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
@@ -28,8 +28,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// How long anything may take.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+use crate::eventually::eventually;
 
 /// A mesh with one namespace, `NAME-shop`.
 pub(crate) struct Mesh {
@@ -147,14 +146,12 @@ impl Mesh {
         self.authorities.send_replace(Some(self.pem.clone()));
         eventually("the webhooks are verified", || async {
             let names = WebhookNames::of_mesh(&self.name);
-            self.bundle_of(&names.mutating).await == Some(self.pem.clone())
+            (self.bundle_of(&names.mutating).await? == self.pem).then_some(())
         })
         .await;
         let accounts: Api<ServiceAccount> = Api::namespaced(client(), &self.shop());
-        eventually("the default account", || async {
-            accounts.get_opt("default").await.is_ok_and(|a| a.is_some())
-        })
-        .await;
+        eventually("the default account", || async { accounts.get_opt("default").await.ok().flatten() })
+            .await;
     }
 
     /// The authorities in the pods' webhook configuration.
@@ -220,13 +217,4 @@ where
     K: Clone + serde::de::DeserializeOwned + std::fmt::Debug,
 {
     api.patch(name, &PatchParams::default(), &Patch::Merge(change)).await.expect("it is edited");
-}
-
-/// Waits until something is so.
-pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut look: impl FnMut() -> F) {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    while !look().await {
-        assert!(tokio::time::Instant::now() < deadline, "in time: {what}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
 }

@@ -11,6 +11,7 @@ use osm_k8s::injector::TOKEN_AUDIENCE;
 use osm_k8s::token_review::{ReviewError, TokenReviews};
 use serde_json::json;
 
+use crate::eventually::eventually;
 use crate::mesh::Mesh;
 
 /// A token of the account `default`, for this audience, bound to this pod if there is one.
@@ -61,11 +62,10 @@ async fn a_token_is_believed_for_its_pod_and_audience_and_no_longer_than_the_pod
 
         let pods: Api<Pod> = Api::namespaced(mesh.client.clone(), &mesh.shop());
         pods.delete("till", &DeleteParams::default().grace_period(0)).await.expect("deleted");
-        let deadline = tokio::time::Instant::now() + crate::mesh::PATIENCE;
-        while reviews().review(&good).await.is_ok() {
-            assert!(tokio::time::Instant::now() < deadline, "the token of a pod that is gone is believed");
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-        }
+        eventually("the token of a pod that is gone is not believed", || async {
+            reviews().review(&good).await.err()
+        })
+        .await;
     })
     .await;
 }

@@ -6,7 +6,8 @@ use serde_json::json;
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 
-use crate::cluster::{DEADLINE, Listener, Mesh, account, knows, service, target};
+use crate::cluster::{Listener, Mesh, account, knows, service, target};
+use crate::eventually::DEADLINE;
 
 /// Waits for something in the middle of what does not wait.
 fn wait<T>(work: impl Future<Output = T>) -> T {

@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use futures::stream::{BoxStream, StreamExt};
 use k8s_openapi::api::core::v1::Namespace;
@@ -16,8 +15,7 @@ use osm_core::testing::SourceCheck;
 use osm_k8s::{ApiClient, KubernetesSource, ManifestKind};
 use serde_json::{Value, json};
 
-/// Longer than anything that a test waits for.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
+use crate::eventually::{DEADLINE, eventually};
 
 /// Who makes the objects of the tests.
 const MANAGER: &str = "osm-tests";
@@ -239,19 +237,4 @@ impl Listener {
 /// Whether an object of that kind and name is known.
 pub(crate) fn knows(told: &SourceCheck, name: &str) -> bool {
     told.objects().keys().any(|object| format!("{} {}", object.kind, object.name) == name)
-}
-
-/// Waits until an attempt gives something.
-pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
-    what: &str,
-    mut attempt: impl FnMut() -> F,
-) -> T {
-    let deadline = tokio::time::Instant::now() + DEADLINE;
-    loop {
-        if let Some(value) = attempt().await {
-            return value;
-        }
-        assert!(tokio::time::Instant::now() < deadline, "{what} did not happen");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
 }

@@ -7,6 +7,8 @@
 mod changes;
 mod cluster;
 mod definitions;
+#[path = "../support/eventually.rs"]
+mod eventually;
 mod faults;
 mod outage;
 mod relay;

@@ -7,7 +7,8 @@ use osm_core::source::SourceEvent;
 use osm_core::testing::SourceCheck;
 use osm_k8s::ManifestKind;
 
-use crate::cluster::{self, Listener, Mesh, account, eventually, knows, service};
+use crate::cluster::{self, Listener, Mesh, account, knows, service};
+use crate::eventually::eventually;
 use crate::relay::{Line, Relay};
 
 #[tokio::test]

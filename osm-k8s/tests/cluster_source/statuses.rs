@@ -1,18 +1,19 @@
 //! What the control plane writes into a cluster: a lease, statuses, events.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use osm_core::name::{ObjectRef, QualifiedName};
 use osm_core::testing::SourceCheck;
 use osm_k8s::lease::Lease;
 use osm_k8s::source::cluster::PolicyObjects;
-use osm_k8s::status::{Outlook, Programmed, StatusWriter};
+use osm_k8s::status::{Outlook, Outlooks, Programmed, StatusWriter};
 use osm_k8s::{ApiClient, ManifestKind};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::{Listener, Mesh, eventually, knows, target};
+use crate::cluster::{Listener, Mesh, knows, target};
+use crate::eventually::eventually;
 
 fn lease_name(mesh: &Mesh) -> QualifiedName {
     format!("{}/osm-controller", mesh.namespace("a")).parse().expect("a name")
@@ -119,11 +120,11 @@ async fn a_status_says_what_became_of_an_object_and_an_event_that_it_was_refused
 }
 
 /// What a mesh would make of the objects: its findings, and one of two proxies.
-fn outlooks(told: &SourceCheck, objects: &PolicyObjects) -> BTreeMap<ObjectRef, Outlook> {
+fn outlooks(told: &SourceCheck, objects: &PolicyObjects) -> Arc<Outlooks> {
     let of = |name: &ObjectRef| {
         let all = told.diagnostics().iter();
         let findings = all.filter(|one| one.object.as_ref() == Some(name)).cloned().collect();
         Outlook { findings, programmed: Some(Programmed::new(1, 2)) }
     };
-    objects.keys().map(|name| (name.clone(), of(name))).collect()
+    Arc::new(objects.keys().map(|name| (name.clone(), of(name))).collect())
 }
