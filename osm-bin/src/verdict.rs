@@ -178,9 +178,7 @@ spec:
             facts.extend(manifest.facts().objects);
         }
         let (catalog, mut driver) = Catalog::new(MeshOptions::default());
-        driver.take_in([SourceEvent::Reset]);
-        driver.take_in(facts.into_iter().map(SourceEvent::apply));
-        driver.take_in([SourceEvent::Ready]);
+        driver.take_in(SourceEvent::round(facts));
         Verdict::of(&catalog.snapshot(), &from.parse()?, &to.parse()?)
     }
 

@@ -86,9 +86,9 @@ impl Lease {
             () = stop => {}
             () = trying => {}
         }
-        let was_held = *self.held.borrow();
         self.tell(false);
-        if was_held && let Err(error) = self.release().await {
+        // Also where it was taken and that is not known yet.
+        if let Err(error) = self.release().await {
             tracing::debug!(lease = %self.name, %error, "the lease could not be given up; it runs out by itself");
         }
     }

@@ -53,6 +53,8 @@ pub mod namespaces;
 pub mod objects;
 #[cfg(feature = "client")]
 mod pace;
+#[cfg(feature = "client")]
+pub mod replicas;
 pub mod source;
 pub mod status;
 #[cfg(all(test, feature = "client"))]

@@ -25,9 +25,7 @@ pub(super) async fn snapshot(cluster: &Cluster, mesh: &Installed) -> Result<Arc<
         }
     }
     let (catalog, mut driver) = Catalog::new(options(mesh)?);
-    driver.take_in([SourceEvent::Reset]);
-    driver.take_in(facts.into_iter().map(SourceEvent::apply));
-    driver.take_in([SourceEvent::Ready]);
+    driver.take_in(SourceEvent::round(facts));
     Ok(catalog.snapshot())
 }
 

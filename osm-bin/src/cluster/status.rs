@@ -1,6 +1,7 @@
 //! The status of policy objects: what this control plane makes of each, written by the
 //! replica that holds the lease.
 
+mod exchange;
 mod fleet;
 mod outlooks;
 
@@ -11,11 +12,13 @@ use osm_core::catalog::{Catalog, MeshCatalog};
 use osm_core::name::{NamespaceName, ObjectName, QualifiedName};
 use osm_k8s::ApiClient;
 use osm_k8s::lease::Lease;
+use osm_k8s::replicas::Replicas;
 use osm_k8s::source::cluster::Policies;
 use osm_k8s::status::StatusWriter;
 use osm_xds::server::Registry;
 
 use crate::install::CONTROL_PLANE;
+use exchange::Exchange;
 use fleet::Fleet;
 use outlooks::Looker;
 
@@ -47,15 +50,22 @@ pub(crate) async fn run(
 ) {
     let Statuses { policies, namespace, replica } = statuses;
     let name: ObjectName = CONTROL_PLANE.parse().expect("the lease's name is a DNS label");
-    let (lease, held) = Lease::new(server.clone(), QualifiedName::new(namespace, name), replica.clone());
+    let lease = QualifiedName::new(namespace.clone(), name);
+    let (lease, held) = Lease::new(server.clone(), lease, replica.clone());
+    let replicas = Replicas::new(server.clone(), namespace, &replica);
+    let (mut exchange, others) = Exchange::new(replicas, held.clone(), Arc::clone(&registry));
     let writer = StatusWriter::new(server, policies, held, &replica);
     let mut looker = Looker::default();
     let writing = writer.run(move |objects| {
+        let mut fleet = Fleet::connected(&registry);
+        fleet.add(&others.borrow());
         // The objects were there before: what they say is in this snapshot, or was.
-        looker.look(&catalog.snapshot(), Fleet::connected(&registry), objects)
+        looker.look(&catalog.snapshot(), fleet, objects)
     });
     tokio::select! {
         () = lease.run(stop) => {}
         () = writing => {}
+        () = exchange.run() => {}
     }
+    exchange.leave().await;
 }

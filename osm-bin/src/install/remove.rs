@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use osm_k8s::objects::{ObjectKey, Objects};
+use osm_k8s::replicas::REPLICA_SELECTOR;
 use osm_k8s::trust_bundle::TRUST_CONFIG_MAP;
 use serde_json::Value;
 
@@ -78,6 +79,10 @@ pub(super) async fn run(
     }
     let lease = ObjectKey::namespaced("coordination.k8s.io/v1", "Lease", namespace, CONTROL_PLANE);
     take(objects, lease, &mut gone, tell).await?;
+    // Those of replicas that could not take their own away.
+    for found in objects.list(("coordination.k8s.io/v1", "Lease"), Some(namespace), REPLICA_SELECTOR).await? {
+        take(objects, ObjectKey::of(&found)?, &mut gone, tell).await?;
+    }
     let authority = removal.root_secret(record);
     if removal.cluster_wide || removal.with_namespace {
         take(objects, authority, &mut gone, tell).await?;

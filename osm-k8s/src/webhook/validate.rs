@@ -51,10 +51,7 @@ fn read(kind: ManifestKind, request: &Request) -> Result<Manifest, String> {
 fn findings(conversion: Conversion) -> Vec<Diagnostic> {
     let Conversion { objects, mut diagnostics } = conversion;
     let mut builder = SnapshotBuilder::new(MeshOptions::default());
-    let told = objects.into_iter().map(|object| SourceEvent::Apply(Box::new(object)));
-    for event in [SourceEvent::Reset].into_iter().chain(told).chain([SourceEvent::Ready]) {
-        builder.apply(event);
-    }
+    SourceEvent::round(objects).for_each(|event| builder.apply(event));
     if let Some((snapshot, _)) = builder.build() {
         let linked = snapshot.diagnostics().filter(|finding| OF_ITSELF.contains(&finding.code));
         diagnostics.extend(linked.cloned());

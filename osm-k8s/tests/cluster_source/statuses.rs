@@ -6,6 +6,7 @@ use std::time::Duration;
 use osm_core::name::{ObjectRef, QualifiedName};
 use osm_core::testing::SourceCheck;
 use osm_k8s::lease::Lease;
+use osm_k8s::replicas::{MAX_TEXT, Replicas};
 use osm_k8s::source::cluster::PolicyObjects;
 use osm_k8s::status::{Outlook, Outlooks, Programmed, StatusWriter};
 use osm_k8s::{ApiClient, ManifestKind};
@@ -48,6 +49,24 @@ async fn one_of_two_replicas_holds_the_lease_and_the_other_takes_it_when_it_is_g
     assert!(given_up.elapsed() < Duration::from_secs(10), "it need not wait until the lease runs out");
     stop_second.cancel();
     second.await.expect("it ends");
+}
+
+#[tokio::test]
+#[ignore = "needs a Kubernetes cluster: KUBECONFIG"]
+async fn replicas_hear_what_the_others_tell_until_they_leave() {
+    let mesh = Mesh::new().await;
+    let server = ApiClient::from(mesh.client.clone());
+    let replica = |name| Replicas::new(server.clone(), mesh.namespace("a").parse().expect("a name"), name);
+    let (mut one, mut other) = (replica("one"), replica("other"));
+    one.tell("1").await.expect("it is taken");
+    other.tell("2").await.expect("it is taken");
+    other.tell("3").await.expect("it is taken");
+    assert_eq!(one.told().await.expect("they are heard"), ["3"]);
+    assert_eq!(other.told().await.expect("they are heard"), ["1"]);
+    other.leave().await.expect("it is taken away");
+    assert_eq!(one.told().await.expect("they are heard"), [""; 0]);
+    one.tell(&"x".repeat(MAX_TEXT)).await.expect("that much is taken");
+    one.leave().await.expect("it is taken away");
 }
 
 /// The status of an object as it stands in the cluster.

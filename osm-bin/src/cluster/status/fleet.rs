@@ -1,5 +1,5 @@
 //! The connected proxies, counted by who they are: what is asked about each of many objects
-//! must not cost what there are proxies.
+//! must not cost what there are proxies, and replicas tell each other of theirs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter::Sum;
@@ -9,6 +9,12 @@ use osm_core::identity::ServiceIdentity;
 use osm_core::name::ObjectRef;
 use osm_k8s::status::Programmed;
 use osm_xds::server::{ProxyStatus, Registry};
+use serde::{Deserialize, Serialize};
+
+/// How many refused objects a replica tells others of.
+const MAX_REFUSED: usize = 100;
+/// How much of the text of a refusal it tells, in characters.
+const MAX_MESSAGE: usize = 300;
 
 /// A connected proxy, as far as it matters here.
 pub(super) struct Proxy {
@@ -19,14 +25,23 @@ pub(super) struct Proxy {
 }
 
 /// All of them.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Fleet {
     everyone: Count,
     by_identity: BTreeMap<ServiceIdentity, Count>,
-    refused: BTreeMap<ObjectRef, BTreeMap<ServiceIdentity, Refusals>>,
+    /// By the object's kind and name.
+    refused: BTreeMap<String, BTreeMap<ServiceIdentity, Refusals>>,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+/// A fleet as replicas tell it. Identities are text here.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Told {
+    proxies: BTreeMap<String, Count>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    refused: BTreeMap<String, BTreeMap<String, Refusals>>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 struct Count {
     all: u32,
     /// How many of them have everything.
@@ -34,21 +49,30 @@ struct Count {
 }
 
 impl Count {
-    fn add(&mut self, has_everything: bool) {
-        self.all += 1;
-        self.have += u32::from(has_everything);
+    fn of_one(has_everything: bool) -> Self {
+        Self { all: 1, have: u32::from(has_everything) }
+    }
+
+    /// What others tell may be anything.
+    fn add(&mut self, other: Self) {
+        self.all = self.all.saturating_add(other.all);
+        self.have = self.have.saturating_add(other.have).min(self.all);
     }
 }
 
 impl<'a> Sum<&'a Self> for Count {
     fn sum<I: Iterator<Item = &'a Self>>(counts: I) -> Self {
-        counts.fold(Self::default(), |sum, one| Self { all: sum.all + one.all, have: sum.have + one.have })
+        counts.fold(Self::default(), |mut sum, one| {
+            sum.add(*one);
+            sum
+        })
     }
 }
 
 /// Those that refuse what was made of one object.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Refusals {
+    #[serde(flatten)]
     count: Count,
     /// What the first of them says.
     message: String,
@@ -74,13 +98,81 @@ impl Fleet {
             Some(identities) => identities.iter().filter_map(|one| self.by_identity.get(one)).sum(),
         };
         let mut programmed = Programmed::new(count.have, count.all);
-        for (identity, Refusals { count, message }) in self.refused.get(name).into_iter().flatten() {
+        if self.refused.is_empty() {
+            return programmed;
+        }
+        for (identity, Refusals { count, message }) in
+            self.refused.get(&name.to_string()).into_iter().flatten()
+        {
             if identities.is_none_or(|identities| identities.contains(identity)) {
-                programmed.has -= count.have;
-                programmed.refused.get_or_insert_with(|| (0, message.clone())).0 += count.all;
+                programmed.has = programmed.has.saturating_sub(count.have);
+                let refused = programmed.refused.get_or_insert_with(|| (0, message.clone()));
+                refused.0 = refused.0.saturating_add(count.all);
             }
         }
         programmed
+    }
+
+    /// Adds the proxies of another replica.
+    pub(super) fn add(&mut self, other: &Self) {
+        for (identity, count) in &other.by_identity {
+            self.count(identity.clone(), *count);
+        }
+        for (object, by_identity) in &other.refused {
+            for (identity, refusals) in by_identity {
+                self.refuse(object.clone(), identity.clone(), refusals.count, &refusals.message);
+            }
+        }
+    }
+
+    fn count(&mut self, identity: ServiceIdentity, count: Count) {
+        self.everyone.add(count);
+        self.by_identity.entry(identity).or_default().add(count);
+    }
+
+    fn refuse(&mut self, object: String, identity: ServiceIdentity, count: Count, message: &str) {
+        let of_object = self.refused.entry(object).or_default();
+        let refusals = of_object
+            .entry(identity)
+            .or_insert_with(|| Refusals { count: Count::default(), message: message.to_owned() });
+        refusals.count.add(count);
+    }
+
+    /// What other replicas are told: of refused objects a bounded number.
+    pub(super) fn to_text(&self) -> String {
+        let shortened = |refusals: &Refusals| Refusals {
+            count: refusals.count,
+            message: refusals.message.chars().take(MAX_MESSAGE).collect(),
+        };
+        let of_object = |by_identity: &BTreeMap<ServiceIdentity, Refusals>| {
+            by_identity.iter().map(|(identity, one)| (identity.to_string(), shortened(one))).collect()
+        };
+        let told = Told {
+            proxies: self.by_identity.iter().map(|(identity, one)| (identity.to_string(), *one)).collect(),
+            refused: (self.refused.iter().take(MAX_REFUSED))
+                .map(|(object, by_identity)| (object.clone(), of_object(by_identity)))
+                .collect(),
+        };
+        serde_json::to_string(&told).expect("names, numbers and texts are JSON")
+    }
+
+    /// What another replica told. What does not read is left out.
+    pub(super) fn of_text(text: &str) -> Self {
+        let told: Told = serde_json::from_str(text).unwrap_or_default();
+        let mut fleet = Self::default();
+        for (identity, count) in &told.proxies {
+            if let Ok(identity) = identity.parse() {
+                fleet.count(identity, *count);
+            }
+        }
+        for (object, by_identity) in told.refused {
+            for (identity, refusals) in by_identity {
+                if let Ok(identity) = identity.parse() {
+                    fleet.refuse(object.clone(), identity, refusals.count, &refusals.message);
+                }
+            }
+        }
+        fleet
     }
 }
 
@@ -88,19 +180,13 @@ impl FromIterator<Proxy> for Fleet {
     fn from_iter<I: IntoIterator<Item = Proxy>>(proxies: I) -> Self {
         let mut fleet = Self::default();
         for Proxy { identity, has_everything, refused } in proxies {
-            fleet.everyone.add(has_everything);
-            let mut of_this = BTreeMap::new();
-            for (object, message) in refused {
-                of_this.entry(object).or_insert(message);
-            }
+            let count = Count::of_one(has_everything);
+            let of_this: BTreeMap<_, _> =
+                refused.into_iter().map(|(object, message)| (object.to_string(), message)).collect();
             for (object, message) in of_this {
-                let of_object = fleet.refused.entry(object).or_default();
-                let refusals = of_object
-                    .entry(identity.clone())
-                    .or_insert_with(|| Refusals { count: Count::default(), message });
-                refusals.count.add(has_everything);
+                fleet.refuse(object, identity.clone(), count, &message);
             }
-            fleet.by_identity.entry(identity).or_default().add(has_everything);
+            fleet.count(identity, count);
         }
         fleet
     }
@@ -158,5 +244,34 @@ pub(super) mod tests {
         assert_eq!((some.has, some.all, some.refused), (1, 3, Some((1, "bad regex".to_owned()))));
         let all = fleet.programmed(&name, None);
         assert_eq!((all.has, all.all, all.refused), (1, 4, Some((2, "bad regex".to_owned()))));
+    }
+
+    #[test]
+    fn a_fleet_is_the_same_to_those_who_are_told_of_it_and_two_add_up() {
+        let name = ObjectRef::namespaced(Kind::TrafficTarget, &"shop/t".parse().expect("a name"));
+        let one: Fleet =
+            [proxy("shop/buyer", true, &[]), proxy("shop/store", true, &[&name])].into_iter().collect();
+        let mut both: Fleet =
+            [proxy("shop/store", false, &[]), proxy("shop/store", true, &[&name])].into_iter().collect();
+        assert_eq!(Fleet::of_text(&one.to_text()), one);
+        both.add(&Fleet::of_text(&one.to_text()));
+        let all = both.programmed(&name, None);
+        assert_eq!((all.has, all.all, all.refused), (1, 4, Some((2, "bad regex".to_owned()))));
+        let store = BTreeSet::from([identity("shop/store")]);
+        assert_eq!(both.programmed(&name, Some(&store)).all, 3);
+    }
+
+    #[test]
+    fn a_text_that_is_no_fleet_adds_nothing_and_a_false_one_breaks_nothing() {
+        for text in ["", "hello", "[]", r#"{"proxies":{"no identity":{"all":1,"have":1}}}"#] {
+            assert_eq!(Fleet::of_text(text), Fleet::default(), "{text}");
+        }
+        let name = ObjectRef::namespaced(Kind::TrafficTarget, &"shop/t".parse().expect("a name"));
+        let huge = r#"{"proxies":{"shop/a":{"all":4294967295,"have":4294967295}},
+            "refused":{"TrafficTarget shop/t":{"shop/a":{"all":7,"have":4294967295,"message":"x"}}}}"#;
+        let mut fleet = Fleet::of_text(huge);
+        fleet.add(&Fleet::of_text(huge));
+        let programmed = fleet.programmed(&name, None);
+        assert_eq!((programmed.has, programmed.all), (u32::MAX - 14, u32::MAX));
     }
 }
