@@ -1,6 +1,7 @@
 //! What tests of the whole need: scenarios and their goldens, resources as
 //! readable JSON, the verdict of a real Envoy on them, and a fleet of simulated proxies.
 
+pub mod cluster;
 pub mod control_plane;
 pub mod descriptors;
 pub mod envoy;

@@ -8,6 +8,7 @@ mod call;
 mod grpc;
 mod make;
 mod predict;
+mod repeat;
 mod serve;
 mod table;
 mod web;
@@ -30,6 +31,9 @@ pub enum Command {
         /// The calls, such as `GET host:port/path header=value` or `TCP host:port`.
         calls: Vec<Call>,
     },
+    /// Makes calls on and on, each on a connection of its own, and prints each second how often what came of them, as a
+    /// JSON object.
+    Repeat(RepeatOptions),
 }
 
 /// What is served.
@@ -49,6 +53,17 @@ pub struct ServeOptions {
     pub server_first: Vec<u16>,
 }
 
+/// What is called on and on.
+#[derive(Debug, clap::Args)]
+pub struct RepeatOptions {
+    /// How many milliseconds are between the end of a call and the next one.
+    #[arg(long, default_value_t = 20)]
+    pub pause: u64,
+    /// The calls, in turn.
+    #[arg(required = true)]
+    pub calls: Vec<Call>,
+}
+
 /// Does it.
 ///
 /// # Errors
@@ -56,6 +71,7 @@ pub struct ServeOptions {
 pub async fn run(command: Command) -> Result<()> {
     match command {
         Command::Serve(options) => serve::serve(options).await,
+        Command::Repeat(options) => repeat::repeat(&options).await,
         Command::Call { calls } => {
             let outcomes = make::calls(&calls).await;
             println!("{}", serde_json::to_string(&outcomes).context("writing outcomes")?);

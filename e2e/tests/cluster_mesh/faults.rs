@@ -3,8 +3,9 @@
 
 use anyhow::{Result, bail};
 
-use super::Step;
-use super::shopper::Shopper;
+use osm_e2e::cluster::Step;
+use osm_e2e::cluster::bookstore::{ALL_TO_V1, ALL_TO_V2};
+use osm_e2e::cluster::client::Client;
 use osm_e2e::kubectl::{apply, kubectl, rolled_out};
 
 /// What is done, and the step's title.
@@ -16,30 +17,27 @@ pub(crate) const STEPS: &[Step] = &[
     ),
 ];
 
-const ALL_TO_V1: &str = include_str!("../../../examples/bookstore/manifests/split/100-0.yaml");
-const ALL_TO_V2: &str = include_str!("../../../examples/bookstore/manifests/split/0-100.yaml");
-
 /// Requests after it is over that have to succeed as well.
 const AFTER: u64 = 300;
 
 fn restart() -> Result<String> {
-    let before = Shopper::Buyer.counts()?;
+    let before = Client::Buyer.counts()?;
     kubectl(&["rollout", "restart", "--namespace=bookstore", "deployment/bookstore-v2"])?;
     rolled_out("bookstore", &["deployment/bookstore-v2"])?;
-    Shopper::Buyer.next(AFTER)?;
-    Ok(Shopper::Buyer.counts()?.since(&before).without_failure()?.to_string())
+    Client::Buyer.next(AFTER)?;
+    Ok(Client::Buyer.counts()?.since(&before).without_failure()?.to_string())
 }
 
 fn deletion() -> Result<String> {
-    let before = Shopper::Buyer.counts()?;
+    let before = Client::Buyer.counts()?;
     kubectl(&["delete", "pod", "--namespace=osm-system", "--selector=app=osm-controller", "--wait=false"])?;
-    Shopper::Buyer.next(AFTER)?;
+    Client::Buyer.next(AFTER)?;
     rolled_out("osm-system", &["deployment/osm-controller"])?;
     apply(ALL_TO_V1)?;
-    Shopper::Buyer.until(AFTER, |seen| seen.share_of_v1() == 100.0)?;
-    let seen = Shopper::Buyer.counts()?.since(&before).without_failure()?;
+    Client::Buyer.until(AFTER, |seen| seen.share_of_v1() == 100.0)?;
+    let seen = Client::Buyer.counts()?.since(&before).without_failure()?;
     apply(ALL_TO_V2)?;
-    if Shopper::Thief.next(20)?.successes > 0 {
+    if Client::Thief.next(20)?.successes > 0 {
         bail!("the thief succeeds");
     }
     Ok(seen.to_string())

@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, bail};
 
-use super::Step;
+use osm_e2e::cluster::{Step, members as deployed};
 use osm_e2e::kubectl::{apply, delete, exec, get, kubectl, rolled_out};
 
 /// What is done, and the step's title.
@@ -12,15 +12,6 @@ pub(crate) const STEPS: &[Step] = &[
     ("members of a StatefulSet are reached through their service", members),
     ("probes of every kind succeed, and one of them fails when its port is wrong", probes),
 ];
-
-const NAMESPACE: &str = r"
-apiVersion: v1
-kind: Namespace
-metadata:
-  name: workloads
-  labels: {openservicemesh.io/monitored-by: osm}
-  annotations: {openservicemesh.io/sidecar-injection: enabled}
-";
 
 /// Runs as the bookbuyer, and so may buy.
 const JOB: &str = r#"
@@ -37,65 +28,6 @@ spec:
       - name: calls
         image: osm-traffic:dev
         args: ["call", "20 times GET bookstore.bookstore:14001/buy-a-book/new client-app=bookbuyer"]
-"#;
-
-const MEMBERS: &str = r#"
-apiVersion: v1
-kind: ServiceAccount
-metadata: {name: member, namespace: workloads}
----
-apiVersion: v1
-kind: Service
-metadata: {name: members, namespace: workloads}
-spec:
-  selector: {app: members}
-  ports:
-  - {name: http, port: 8080, appProtocol: http}
-  - {name: tcp, port: 9000, appProtocol: tcp}
----
-apiVersion: apps/v1
-kind: StatefulSet
-metadata: {name: members, namespace: workloads}
-spec:
-  serviceName: members
-  replicas: 2
-  podManagementPolicy: Parallel
-  selector: {matchLabels: {app: members}}
-  template:
-    metadata: {labels: {app: members}}
-    spec:
-      serviceAccountName: member
-      terminationGracePeriodSeconds: 1
-      containers:
-      - name: serves
-        image: osm-traffic:dev
-        args: ["serve", "--name", "$(NAME)", "--http", "8080", "--tcp", "9000"]
-        env:
-        - {name: NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
-        readinessProbe: {httpGet: {path: /, port: 8080}, periodSeconds: 1}
----
-apiVersion: specs.smi-spec.io/v1alpha4
-kind: HTTPRouteGroup
-metadata: {name: all, namespace: workloads}
-spec:
-  matches:
-  - {name: all, pathRegex: ".*", methods: ["*"]}
----
-apiVersion: specs.smi-spec.io/v1alpha4
-kind: TCPRoute
-metadata: {name: all, namespace: workloads}
-spec: {matches: {ports: [9000]}}
----
-apiVersion: access.smi-spec.io/v1alpha3
-kind: TrafficTarget
-metadata: {name: members, namespace: workloads}
-spec:
-  destination: {kind: ServiceAccount, name: member, namespace: workloads}
-  rules:
-  - {kind: HTTPRouteGroup, name: all}
-  - {kind: TCPRoute, name: all}
-  sources:
-  - {kind: ServiceAccount, name: member, namespace: workloads}
 "#;
 
 /// `PORT` is that of the TCP probe.
@@ -138,9 +70,7 @@ fn job() -> Result<String> {
 }
 
 fn members() -> Result<String> {
-    apply(NAMESPACE)?;
-    apply(MEMBERS)?;
-    rolled_out("workloads", &["statefulset/members"])?;
+    deployed::deploy()?;
     let calls = ["40 times GET members.workloads:8080/", "40 times TCP members.workloads:9000"];
     let command = [&["osm-traffic", "call"], calls.as_slice()].concat();
     let said = exec("workloads", "members-0", "serves", &command)?;
@@ -173,10 +103,4 @@ fn probes() -> Result<String> {
         }
         (wrong, restarted) => bail!("a probe of a closed port: {wrong:?}; {restarted} restarts"),
     }
-}
-
-/// Removes everything that the steps put into the cluster.
-pub(crate) fn remove() -> Result<()> {
-    delete(JOB)?;
-    delete(NAMESPACE)
 }

@@ -29,6 +29,10 @@ const PATH: &[&str] = &["PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"];
 /// Nobody in particular: the number that distroless images use.
 const NOBODY: &str = "65532";
 
+const CONTROLLER: &[Part] = &[Part::Workspace("osm-controller"), Part::Workspace("osm")];
+const CONTROLLER_NEXT: &[Part] =
+    &[Part::Workspace("osm-controller"), Part::Workspace("osm"), Part::Folder("next")];
+
 const NFT: &[&str] = &[
     "iptables",
     "iptables-restore",
@@ -67,7 +71,17 @@ pub(super) const ALL: &[Recipe] = &[
             user: NOBODY,
             environment: PATH,
         },
-        parts: &[Part::Workspace("osm-controller"), Part::Workspace("osm")],
+        parts: CONTROLLER,
+    },
+    // Another image that does the same: what an upgrade goes to.
+    Recipe {
+        content: Content {
+            name: "openservicemesh/osm-controller-next:dev",
+            command: &["osm-controller"],
+            user: NOBODY,
+            environment: PATH,
+        },
+        parts: CONTROLLER_NEXT,
     },
     Recipe {
         content: Content {

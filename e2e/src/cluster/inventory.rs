@@ -4,19 +4,28 @@ use std::collections::BTreeSet;
 
 use anyhow::{Result, bail};
 
-use osm_e2e::kubectl::{kubectl, until};
+use crate::kubectl::{kubectl, until};
 
 /// Kinds whose objects the cluster makes by itself, all the time.
-const COME_AND_GO: [&str; 4] =
-    ["events", "events.events.k8s.io", "leases.coordination.k8s.io", "componentstatuses"];
+const COME_AND_GO: [&str; 5] = [
+    "events",
+    "events.events.k8s.io",
+    "leases.coordination.k8s.io",
+    "componentstatuses",
+    // One for each version of each CustomResourceDefinition.
+    "apiservices.apiregistration.k8s.io",
+];
 
 /// The objects of a cluster at one moment.
 #[derive(Debug)]
-pub(crate) struct Inventory(BTreeSet<String>);
+pub struct Inventory(BTreeSet<String>);
 
 impl Inventory {
     /// Lists every object that can be listed.
-    pub(crate) fn take() -> Result<Self> {
+    ///
+    /// # Errors
+    /// When the API server does not answer.
+    pub fn take() -> Result<Self> {
         let kinds = kubectl(&["api-resources", "--verbs=list", "--output=name", "--cached=false"])?;
         let kinds: Vec<&str> = kinds.lines().filter(|kind| !COME_AND_GO.contains(kind)).collect();
         let name = "jsonpath={range .items[*]}{.kind} {.metadata.namespace}/{.metadata.name}{\"\\n\"}{end}";
@@ -25,12 +34,24 @@ impl Inventory {
     }
 
     /// Waits until there is what there was, no more and no less.
-    pub(crate) fn compare(&self) -> Result<String> {
+    ///
+    /// # Errors
+    /// With the differences.
+    pub fn compare(&self) -> Result<String> {
+        self.compare_but_for(&[])
+    }
+
+    /// Waits until there is what there was, and what is listed here as `Kind namespace/name`.
+    ///
+    /// # Errors
+    /// With the differences.
+    pub fn compare_but_for(&self, more: &[String]) -> Result<String> {
+        let expected: BTreeSet<String> = self.0.iter().chain(more).cloned().collect();
         until("cluster as it was before", || {
             let now = Self::take()?;
-            let differences: Vec<&String> = self.0.symmetric_difference(&now.0).collect();
+            let differences: Vec<&String> = expected.symmetric_difference(&now.0).collect();
             match differences.as_slice() {
-                [] => Ok(format!("{} objects before and after", now.0.len())),
+                [] => Ok(format!("{} objects before, {} after", self.0.len(), now.0.len())),
                 differences => bail!("more or fewer than before: {differences:#?}"),
             }
         })

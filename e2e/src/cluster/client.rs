@@ -1,53 +1,68 @@
-//! What buyer and thief counted, and waiting for what it has to be.
+//! What clients counted, and waiting for what it has to be.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use osm_e2e::kubectl::{PATIENCE, exec};
+use crate::kubectl::{PATIENCE, exec, kubectl};
 
 /// How long the counters are left alone between looks.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// A shopper of the bookstore, by its application's name.
+/// Somebody who makes requests all the time, and counts what comes of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Shopper {
+pub enum Client {
+    /// The bookstore's buyer, who keeps connections.
     Buyer,
+    /// The bookstore's thief, likewise.
     Thief,
+    /// Who calls the members ([`super::members`]), each time on a new connection.
+    Caller,
 }
 
-/// What a shopper counted since some moment.
+/// What a client counted since some moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub(crate) requests: u64,
-    pub(crate) successes: u64,
-    by_v1: u64,
+pub struct Counts {
+    /// All requests.
+    pub requests: u64,
+    /// Those that succeeded.
+    pub successes: u64,
+    by_server: BTreeMap<String, u64>,
     detail: String,
 }
 
-impl Shopper {
+impl Client {
     /// What it has counted since it started.
-    pub(crate) fn counts(self) -> Result<Counts> {
+    ///
+    /// # Errors
+    /// When it can't be asked.
+    pub fn counts(self) -> Result<Counts> {
         let (namespace, container) = match self {
             Self::Buyer => ("bookbuyer", "buyer"),
             Self::Thief => ("bookthief", "thief"),
+            Self::Caller => return calls(),
         };
         let fetch = ["bookstore-app", "fetch", "http://127.0.0.1:14001/raw"];
         let said = exec(namespace, &format!("deployment/{namespace}"), container, &fetch)?;
         let json = said.split_once("\n\n").context("a head and a body")?.1;
         let raw: Value = serde_json::from_str(json).context("counters")?;
         let number = |value: &Value| value.as_u64().unwrap_or_default();
+        let servers = raw["byIdentity"].as_object().into_iter().flatten();
         Ok(Counts {
             requests: number(&raw["requests"]),
             successes: number(&raw["successes"]),
-            by_v1: number(&raw["byIdentity"]["bookstore-v1"]),
+            by_server: servers.map(|(name, count)| (name.clone(), number(count))).collect(),
             detail: format!("{} {}", raw["byStatus"], raw["byError"]),
         })
     }
 
     /// Waits for so many more requests, and returns what came of them.
-    pub(crate) fn next(self, requests: u64) -> Result<Counts> {
+    ///
+    /// # Errors
+    /// When it does not make so many.
+    pub fn next(self, requests: u64) -> Result<Counts> {
         let before = self.counts()?;
         let began = Instant::now();
         loop {
@@ -67,7 +82,10 @@ impl Shopper {
     }
 
     /// Waits until so many requests in a row came out as they should, and returns them.
-    pub(crate) fn until(self, requests: u64, expected: impl Fn(&Counts) -> bool) -> Result<Counts> {
+    ///
+    /// # Errors
+    /// When they do not.
+    pub fn until(self, requests: u64, expected: impl Fn(&Counts) -> bool) -> Result<Counts> {
         let began = Instant::now();
         loop {
             let seen = self.next(requests)?;
@@ -81,30 +99,59 @@ impl Shopper {
     }
 }
 
+/// What the caller printed last.
+fn calls() -> Result<Counts> {
+    let told =
+        kubectl(&["logs", "--namespace=workloads", "deployment/caller", "--container=calls", "--tail=1"])?;
+    let outcomes: BTreeMap<String, u64> = serde_json::from_str(told.trim()).context("counters")?;
+    let mut by_server = BTreeMap::new();
+    for (outcome, count) in &outcomes {
+        let words = outcome.strip_prefix("200 ").unwrap_or(outcome).split(' ');
+        for server in words.filter(|word| word.starts_with("members-")) {
+            *by_server.entry(server.to_owned()).or_default() += count;
+        }
+    }
+    let requests = outcomes.values().sum();
+    Ok(Counts { requests, successes: by_server.values().sum(), by_server, detail: told.trim().to_owned() })
+}
+
 impl Counts {
     /// What came since an earlier moment.
-    pub(crate) fn since(&self, earlier: &Self) -> Self {
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let now_by = |server: &str| self.by(server).saturating_sub(earlier.by(server));
         Self {
             requests: self.requests.saturating_sub(earlier.requests),
             successes: self.successes.saturating_sub(earlier.successes),
-            by_v1: self.by_v1.saturating_sub(earlier.by_v1),
+            by_server: self.by_server.keys().map(|server| (server.clone(), now_by(server))).collect(),
             detail: format!("before {}, now {}", earlier.detail, self.detail),
         }
     }
 
     /// Those that did not succeed.
-    pub(crate) fn failures(&self) -> u64 {
+    #[must_use]
+    pub fn failures(&self) -> u64 {
         self.requests - self.successes
     }
 
+    /// The successes that this server brought.
+    #[must_use]
+    pub fn by(&self, server: &str) -> u64 {
+        self.by_server.get(server).copied().unwrap_or_default()
+    }
+
     /// The percentage of successes that version 1 served.
-    pub(crate) fn share_of_v1(&self) -> f64 {
+    #[must_use]
+    pub fn share_of_v1(&self) -> f64 {
         // Counts of minutes are far below the 53 bits of a float's precision.
-        self.by_v1 as f64 * 100.0 / self.successes as f64
+        self.by("bookstore-v1") as f64 * 100.0 / self.successes as f64
     }
 
     /// The same, when none failed.
-    pub(crate) fn without_failure(self) -> Result<Self> {
+    ///
+    /// # Errors
+    /// When there is none, or one failed.
+    pub fn without_failure(self) -> Result<Self> {
         if self.failures() > 0 || self.requests == 0 {
             bail!("{self} ({})", self.detail);
         }

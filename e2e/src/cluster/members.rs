@@ -1,0 +1,130 @@
+//! A StatefulSet whose members call each other, each time on a new connection.
+
+use anyhow::Result;
+
+use crate::kubectl::{apply, delete, kubectl, rolled_out};
+
+/// The namespace of workloads that are not the bookstore's.
+const NAMESPACE: &str = r"
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: workloads
+  labels: {openservicemesh.io/monitored-by: osm}
+  annotations: {openservicemesh.io/sidecar-injection: enabled}
+";
+
+const MEMBERS: &str = r#"
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: member, namespace: workloads}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: members, namespace: workloads}
+spec:
+  selector: {app: members}
+  ports:
+  - {name: http, port: 8080, appProtocol: http}
+  - {name: tcp, port: 9000, appProtocol: tcp}
+---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: members, namespace: workloads}
+spec:
+  serviceName: members
+  replicas: 2
+  podManagementPolicy: Parallel
+  selector: {matchLabels: {app: members}}
+  template:
+    metadata: {labels: {app: members}}
+    spec:
+      serviceAccountName: member
+      containers:
+      - name: serves
+        image: osm-traffic:dev
+        args: ["serve", "--name", "$(NAME)", "--http", "8080", "--tcp", "9000"]
+        env:
+        - {name: NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
+        readinessProbe: {httpGet: {path: /, port: 8080}, periodSeconds: 1}
+        # It goes on serving until everybody knows that it is about to end.
+        lifecycle: {preStop: {sleep: {seconds: 3}}}
+      terminationGracePeriodSeconds: 4
+---
+apiVersion: specs.smi-spec.io/v1alpha4
+kind: HTTPRouteGroup
+metadata: {name: all, namespace: workloads}
+spec:
+  matches:
+  - {name: all, pathRegex: ".*", methods: ["*"]}
+---
+apiVersion: specs.smi-spec.io/v1alpha4
+kind: TCPRoute
+metadata: {name: all, namespace: workloads}
+spec: {matches: {ports: [9000]}}
+---
+apiVersion: access.smi-spec.io/v1alpha3
+kind: TrafficTarget
+metadata: {name: members, namespace: workloads}
+spec:
+  destination: {kind: ServiceAccount, name: member, namespace: workloads}
+  rules:
+  - {kind: HTTPRouteGroup, name: all}
+  - {kind: TCPRoute, name: all}
+  sources:
+  - {kind: ServiceAccount, name: member, namespace: workloads}
+"#;
+
+/// Calls members, each time on a new connection. It is none of them.
+const CALLER: &str = r#"
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: caller, namespace: workloads}
+spec:
+  selector: {matchLabels: {app: caller}}
+  template:
+    metadata: {labels: {app: caller}}
+    spec:
+      serviceAccountName: member
+      terminationGracePeriodSeconds: 1
+      containers:
+      - name: calls
+        image: osm-traffic:dev
+        args: ["repeat", "TCP members.workloads:9000", "GET members.workloads:8080/"]
+"#;
+
+/// Deploys the members, and waits until they are ready.
+///
+/// # Errors
+/// When they do not become ready.
+pub fn deploy() -> Result<()> {
+    apply(NAMESPACE)?;
+    apply(MEMBERS)?;
+    rolled_out("workloads", &["statefulset/members"])
+}
+
+/// Has somebody call them from now on: [`super::client::Client::Caller`].
+///
+/// # Errors
+/// When it does not become ready.
+pub fn call() -> Result<()> {
+    apply(CALLER)?;
+    rolled_out("workloads", &["deployment/caller"])
+}
+
+/// Changes how many there are, and waits until those are ready and no others are left.
+///
+/// # Errors
+/// When they do not become so many.
+pub fn scale(count: u32) -> Result<()> {
+    kubectl(&["scale", "--namespace=workloads", "statefulset/members", &format!("--replicas={count}")])?;
+    rolled_out("workloads", &["statefulset/members"])
+}
+
+/// Removes everything in the namespace, whoever put it there.
+///
+/// # Errors
+/// When it does not go.
+pub fn remove() -> Result<()> {
+    delete(NAMESPACE)
+}

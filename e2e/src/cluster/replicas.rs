@@ -1,0 +1,81 @@
+//! The replicas of the control plane, and what each counts.
+
+use anyhow::{Context, Result, bail};
+
+use crate::kubectl::{get, kubectl, until};
+
+/// A replica of the control plane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replica {
+    /// Its pod.
+    pub pod: String,
+    /// How many proxies are connected to it.
+    pub streams: u64,
+    /// How many resources it has sent, but for certificates.
+    pub resources: u64,
+}
+
+/// The replicas that are ready and not about to end.
+///
+/// # Errors
+/// When one does not tell.
+pub fn all() -> Result<Vec<Replica>> {
+    let pods = get(&["pods", "--namespace=osm-system", "--selector=app=osm-controller"])?;
+    let pods = pods["items"].as_array().context("a list of pods")?.clone();
+    let stays = pods.iter().filter(|pod| {
+        let is_ready = pod["status"]["containerStatuses"][0]["ready"] == true;
+        is_ready && pod["metadata"]["deletionTimestamp"].is_null()
+    });
+    stays.filter_map(|pod| pod["metadata"]["name"].as_str()).map(replica).collect()
+}
+
+fn replica(pod: &str) -> Result<Replica> {
+    let page = format!("/api/v1/namespaces/osm-system/pods/{pod}:9091/proxy/metrics");
+    let metrics = kubectl(&["get", "--raw", &page])?;
+    let resources = sum(&metrics, "osm_xds_resources_total", |labels| !labels.contains("secret"));
+    Ok(Replica { pod: pod.to_owned(), streams: sum(&metrics, "osm_xds_streams", |_| true), resources })
+}
+
+/// The sum of a metric over those of its series whose labels are wanted.
+fn sum(metrics: &str, name: &str, wanted: impl Fn(&str) -> bool) -> u64 {
+    let series =
+        metrics.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('{')?.split_once("} "));
+    series.filter(|(labels, _)| wanted(labels)).filter_map(|(_, value)| value.parse::<u64>().ok()).sum()
+}
+
+/// Waits until there are so many replicas, and as many streams to them as there are proxies.
+///
+/// # Errors
+/// With what there is.
+pub fn with_streams(count: usize, proxies: usize) -> Result<Vec<Replica>> {
+    until("replicas with the streams of all proxies", || {
+        let replicas = all()?;
+        let streams: u64 = replicas.iter().map(|replica| replica.streams).sum();
+        if replicas.len() != count || usize::try_from(streams) != Ok(proxies) {
+            bail!("for {proxies} proxies: {replicas:?}");
+        }
+        Ok(replicas)
+    })
+}
+
+/// Kills a replica: it has no time to say good-bye to anybody.
+///
+/// # Errors
+/// When the cluster does not take it.
+pub fn kill(replica: &Replica) -> Result<()> {
+    let words = ["delete", "pod", "--namespace=osm-system", &replica.pod, "--grace-period=0", "--force"];
+    kubectl(&words).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_metric_is_summed_over_the_series_that_are_wanted() {
+        let metrics = "# TYPE x counter\nx_total{kind=\"a\"} 2\nx_total{kind=\"b\"} 3\nx{kind=\"a\"} 7\n";
+        assert_eq!(sum(metrics, "x_total", |_| true), 5);
+        assert_eq!(sum(metrics, "x_total", |labels| !labels.contains("\"a\"")), 3);
+        assert_eq!(sum(metrics, "x", |_| true), 7);
+    }
+}
