@@ -5,6 +5,7 @@
 //! and runs this. What is expected of single parts is in their own tests.
 
 mod bookstore;
+mod certificates;
 mod faults;
 mod upgrade;
 mod workloads;
@@ -24,7 +25,7 @@ fn walk(mesh: &mut Option<Mesh>) -> Result<()> {
         *mesh = Some(installed);
         Ok(saw)
     })?;
-    let disturbed = [faults::STEPS, upgrade::STEPS];
+    let disturbed = [faults::STEPS, upgrade::STEPS, certificates::STEPS];
     let steps = [&[bookstore::STEPS, workloads::STEPS], &disturbed[..]].concat().concat();
     steps.into_iter().try_for_each(|(title, work)| step(title, work))?;
     step("nothing is left after the mesh was uninstalled", || {
