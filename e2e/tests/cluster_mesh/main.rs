@@ -7,6 +7,7 @@
 mod bookstore;
 mod certificates;
 mod faults;
+mod replicas;
 mod upgrade;
 mod workloads;
 
@@ -25,7 +26,7 @@ fn walk(mesh: &mut Option<Mesh>) -> Result<()> {
         *mesh = Some(installed);
         Ok(saw)
     })?;
-    let disturbed = [faults::STEPS, upgrade::STEPS, certificates::STEPS];
+    let disturbed = [faults::STEPS, upgrade::STEPS, certificates::STEPS, replicas::STEPS];
     let steps = [&[bookstore::STEPS, workloads::STEPS], &disturbed[..]].concat().concat();
     steps.into_iter().try_for_each(|(title, work)| step(title, work))?;
     step("nothing is left after the mesh was uninstalled", || {
