@@ -7,6 +7,7 @@
 mod bookstore;
 mod certificates;
 mod faults;
+mod helm;
 mod replicas;
 mod upgrade;
 mod workloads;
@@ -42,6 +43,17 @@ fn a_mesh_is_installed_used_disturbed_and_removed_on_a_real_cluster() {
     if let Err(error) = walk(&mut mesh) {
         let told = told_by(&["osm-system", "bookbuyer", "bookstore", "bookthief", "workloads"]);
         drop(mesh);
+        panic!("{error:?}\n\n{told}");
+    }
+}
+
+#[test]
+#[ignore = "needs a Kubernetes cluster: KUBECONFIG, and helm: OSM_HELM"]
+fn a_mesh_of_helm_carries_the_bookstore_and_leaves_what_helm_leaves() {
+    let mut release = None;
+    if let Err(error) = helm::walk(&mut release) {
+        let told = told_by(&["osm-system", "bookbuyer", "bookstore"]);
+        drop(release);
         panic!("{error:?}\n\n{told}");
     }
 }
