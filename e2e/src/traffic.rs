@@ -45,6 +45,9 @@ pub struct ServeOptions {
     /// Ports of HTTP/1.1, HTTP/2, gRPC and WebSockets.
     #[arg(long)]
     pub http: Vec<u16>,
+    /// Ports of the same over TLS, with a certificate that nobody vouches for.
+    #[arg(long)]
+    pub https: Vec<u16>,
     /// Ports at which a line is answered with the name and the line.
     #[arg(long)]
     pub tcp: Vec<u16>,

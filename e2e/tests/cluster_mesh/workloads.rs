@@ -56,6 +56,13 @@ spec:
         args: ["serve", "--name", "text", "--tcp", "9000"]
         startupProbe: {exec: {command: ["osm-traffic", "call", "TCP 127.0.0.1:9000"]}, periodSeconds: 1, failureThreshold: 30}
         readinessProbe: {tcpSocket: {port: PORT}, periodSeconds: 1}
+      - name: secure
+        image: osm-traffic:dev
+        args: ["serve", "--name", "secure", "--https", "8443", "--tcp", "9002"]
+        ports: [{name: secure, containerPort: 8443}, {name: text, containerPort: 9002}]
+        startupProbe: {httpGet: {path: /started, port: secure, scheme: HTTPS}, periodSeconds: 1, failureThreshold: 30}
+        readinessProbe: {exec: {command: ["osm-traffic", "call", "TCP 127.0.0.1:9002"]}, periodSeconds: 1}
+        livenessProbe: {tcpSocket: {port: text}, periodSeconds: 1, failureThreshold: 5}
 "#;
 
 fn job() -> Result<String> {
@@ -99,7 +106,7 @@ fn probes() -> Result<String> {
     delete(PROBES)?;
     match (wrong, restarted) {
         (Err(_), 0) => {
-            Ok("HTTP, TCP, gRPC and exec succeed; a TCP probe of a closed port does not".to_owned())
+            Ok("HTTP, HTTPS, TCP, gRPC and exec succeed; a TCP probe of a closed port does not".to_owned())
         }
         (wrong, restarted) => bail!("a probe of a closed port: {wrong:?}; {restarted} restarts"),
     }
