@@ -32,12 +32,15 @@ pub enum Unknown {
 ///
 /// Where several workloads say that they are beside it, those of its identity
 /// count, together: whoever copies a proxy's name takes nothing away from it, and
-/// gives it no more than its own workload could have said.
+/// gives it no more than its own workload could have said. Those of other namespaces
+/// do not count at all: a pod can't move there.
 ///
 /// # Errors
 /// When there is no workload beside it, or none of its identity.
 pub fn classify(snapshot: &MeshSnapshot, proxy: &ProxyId) -> Result<ProxyClass, Unknown> {
-    let beside = || snapshot.workloads_of(&proxy.uuid);
+    let namespace = &proxy.identity.namespace;
+    let beside =
+        || snapshot.workloads_of(&proxy.uuid).filter(|workload| workload.name.namespace == *namespace);
     let Some(first) = beside().next() else {
         return Err(Unknown::NoWorkload { proxy: proxy.clone() });
     };

@@ -131,25 +131,3 @@ async fn an_object_of_a_megabyte_is_told() {
     anew.until("the large object in a list", |told| told.is_ready() && knows(told, "HTTPRouteGroup large"))
         .await;
 }
-
-#[tokio::test]
-#[ignore = "needs a Kubernetes cluster: KUBECONFIG"]
-async fn a_thousand_objects_that_are_not_valid_are_named_and_stop_nothing() {
-    const COUNT: usize = 1_200;
-    let mesh = Mesh::new().await;
-    let a = mesh.namespace("a");
-    let mut listener = Listener::new(mesh.source(mesh.client.clone()));
-    listener.until("the start", SourceCheck::is_ready).await;
-    let making = futures::stream::iter((0..COUNT).map(|number| {
-        let (mesh, object) = (&mesh, target(&a, &format!("bad-{number}"), "elsewhere"));
-        async move { mesh.apply(&object).await }
-    }));
-    let making = futures::StreamExt::buffer_unordered(making, 16);
-    listener.during(futures::StreamExt::collect::<Vec<()>>(making)).await;
-    listener.until("each bad object", |told| told.diagnostics().len() == COUNT).await;
-    mesh.apply(&target(&a, "good", &a)).await;
-    listener.until("the good one", |told| knows(told, "TrafficTarget good")).await;
-    let mut anew = Listener::new(mesh.source(mesh.client.clone()));
-    anew.until("all of them in a list", |told| told.is_ready() && told.diagnostics().len() == COUNT).await;
-    assert!(anew.knows("TrafficTarget good"));
-}

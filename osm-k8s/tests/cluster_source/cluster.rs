@@ -82,6 +82,16 @@ impl Mesh {
         self.try_apply(object).await.unwrap_or_else(|error| panic!("{object}: {error}"));
     }
 
+    /// Makes an object that is not there yet: at half the cost.
+    pub(crate) async fn create(&self, object: &Value) {
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let version = text(&object["apiVersion"]).expect("a version");
+        let kind = text(&object["kind"]).expect("a kind");
+        let api = self.api(&version, &kind, text(&object["metadata"]["namespace"]).as_deref());
+        let object = serde_json::from_value(object.clone()).expect("an object");
+        api.create(&Default::default(), &object).await.unwrap_or_else(|error| panic!("{object:?}: {error}"));
+    }
+
     /// Tries to.
     pub(crate) async fn try_apply(&self, object: &Value) -> kube::Result<DynamicObject> {
         let text = |value: &Value| value.as_str().map(str::to_owned);

@@ -10,6 +10,7 @@ mod definitions;
 #[path = "../support/eventually.rs"]
 mod eventually;
 mod faults;
+mod hostile;
 mod outage;
 mod relay;
 mod statuses;

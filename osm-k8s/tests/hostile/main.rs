@@ -5,3 +5,4 @@ mod fields;
 mod files;
 mod mesh;
 mod size;
+mod tenants;

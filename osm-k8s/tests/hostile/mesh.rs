@@ -99,6 +99,14 @@ impl Mesh {
         ir
     }
 
+    /// Whether buyer and store do exactly what they do without the hostile files.
+    pub(crate) fn shop_is_the_same(&self) {
+        let alone = Self::beside(&[] as &[&str]);
+        for pod in ["store", "buyer"] {
+            assert_eq!(alone.ir(pod), self.ir(pod), "{pod}");
+        }
+    }
+
     /// Whether buyer and store do what they do without the hostile files.
     pub(crate) fn shop_works(&self) {
         let alone = Self::beside(&[] as &[&str]);

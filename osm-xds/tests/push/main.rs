@@ -5,6 +5,7 @@ mod cost;
 mod incremental;
 mod publisher;
 mod streams;
+mod tenant;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
