@@ -27,9 +27,9 @@ use crate::profile;
 use crate::request::SigningRequest;
 use root::Root;
 
-/// How long before its issue a certificate begins to be valid, for readers
-/// whose clocks are behind.
-pub const BACKDATING: Duration = Duration::from_secs(5 * 60);
+/// How long before its issue a certificate begins to be valid: for readers whose clocks
+/// are an hour behind, and an authority whose own is an hour ahead.
+pub const BACKDATING: Duration = Duration::from_secs(2 * 60 * 60);
 /// How long a new root is valid.
 pub const ROOT_VALIDITY: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 

@@ -11,7 +11,8 @@ use osm_certs::clock::Clock;
 use osm_certs::enrolment::Enrolment;
 use osm_certs::in_process::{BACKDATING, CaError, InProcessCa, ROOT_VALIDITY};
 use osm_certs::issuer::{Issuer, IssuerError};
-use osm_certs::subject::Subject;
+use osm_certs::subject::{Subject, Usage};
+use osm_certs::verify::leads_to;
 use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -61,6 +62,20 @@ fn refusal(folder: &Path) -> String {
     let error = load(folder).expect_err("it is refused");
     assert!(matches!(error, CaError::Refused { .. }), "{error:?}");
     error.to_string()
+}
+
+#[tokio::test]
+async fn what_an_authority_signs_whose_clock_is_an_hour_off_is_believed_by_all_others() {
+    for (own, others) in [(HOUR, Duration::ZERO), (Duration::ZERO, HOUR), (2 * HOUR, Duration::ZERO)] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (own, others) = (at(0) + own, at(0) + others);
+        let ca = InProcessCa::create_or_load_with(folder.path(), still(own)).expect("an authority");
+        let leaf = issue(&ca, till(), 24 * HOUR).await;
+        let usages = [Usage::Client, Usage::Server];
+        leads_to(leaf.chain(), ca.root(), &usages, others).expect("it is believed");
+        let replica = InProcessCa::create_or_load_with(folder.path(), still(others)).expect("the same root");
+        assert_eq!(replica.root(), ca.root());
+    }
 }
 
 #[tokio::test]
@@ -128,7 +143,8 @@ async fn a_root_that_has_ended_signs_nothing() {
     let later = still(at(0) + ROOT_VALIDITY);
     let error = InProcessCa::create_or_load_with(folder.path(), later).expect_err("it has ended");
     assert!(error.to_string().contains("has ended"), "{error}");
-    let early = InProcessCa::create_or_load_with(folder.path(), still(at(0) - HOUR)).expect_err("not yet");
+    let early =
+        InProcessCa::create_or_load_with(folder.path(), still(at(0) - 3 * HOUR)).expect_err("not yet");
     assert!(early.to_string().contains("not valid yet"), "{early}");
 }
 

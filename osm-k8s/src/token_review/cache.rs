@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::time::SystemTime;
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 /// The most answers that are kept; what comes when it is full is not.
 const MAX_ANSWERS: usize = 32 * 1024;
@@ -15,7 +15,7 @@ type Key = (u64, u64);
 #[derive(Debug)]
 pub(super) struct Cache<T> {
     hashers: (RandomState, RandomState),
-    answers: Mutex<HashMap<Key, (T, SystemTime)>>,
+    answers: Mutex<HashMap<Key, (T, Instant)>>,
     limit: usize,
 }
 
@@ -38,14 +38,14 @@ impl<T> Cache<T> {
 
 impl<T: Clone> Cache<T> {
     /// The answer for this token, if there is one that holds still.
-    pub(super) fn find(&self, token: &str, now: SystemTime) -> Option<T> {
+    pub(super) fn find(&self, token: &str, now: Instant) -> Option<T> {
         let answers = self.answers.lock();
         let (answer, until) = answers.get(&self.key(token))?;
         (*until > now).then(|| answer.clone())
     }
 
     /// Keeps an answer until then.
-    pub(super) fn keep(&self, token: &str, answer: T, until: SystemTime, now: SystemTime) {
+    pub(super) fn keep(&self, token: &str, answer: T, until: Instant, now: Instant) {
         let mut answers = self.answers.lock();
         if answers.len() >= self.limit {
             answers.retain(|_, (_, until)| *until > now);
@@ -65,7 +65,8 @@ mod tests {
     #[test]
     fn an_answer_holds_until_its_end_and_only_so_many_are_kept() {
         let cache = Cache::new(2);
-        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
         cache.keep("a", 1, at(10), at(0));
         cache.keep("b", 2, at(20), at(0));
         cache.keep("c", 3, at(20), at(0));
