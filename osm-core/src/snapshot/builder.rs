@@ -240,7 +240,7 @@ impl SnapshotBuilder {
     }
 
     /// Notes which proxy stands beside a workload; gives a finding where another
-    /// workload says so first, by name.
+    /// workload of its namespace says so first, by name. Those of others are nothing to it.
     fn claim_proxy(
         &self,
         workload: &Workload,
@@ -250,7 +250,8 @@ impl SnapshotBuilder {
         let proxy = workload.proxy.as_ref()?;
         change.proxies.insert(proxy.clone());
         self.note_claims(proxy, next);
-        let first = next.proxies.get(proxy)?.first()?;
+        let namespace = &workload.name.namespace;
+        let first = next.proxies.get(proxy)?.iter().find(|claim| claim.namespace == *namespace)?;
         if *first == workload.name {
             return None;
         }

@@ -10,12 +10,13 @@ pub use access::check_i9;
 pub use provenance::{check_i16, origins};
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::ir::{
     Access, HttpRule, InboundAccess, MatchedRoute, OutboundRoute, OutboundService, ProxyIr, RequestMatch,
     Requests, ServicePortName, TcpRule,
 };
-use crate::model::{MeshObject, Methods};
+use crate::model::{MeshObject, Methods, Workload};
 use crate::snapshot::{ChangeSet, MeshSnapshot};
 
 /// A verdict: nothing, or what is wrong.
@@ -61,7 +62,8 @@ fn is_in_force(snapshot: &MeshSnapshot, object: &MeshObject) -> bool {
             linked.ports.len() == service.ports.len() && linked.addresses.len() == service.addresses.len()
         }),
         MeshObject::Workload(workload) => {
-            let beside = workload.proxy.as_ref().map(|proxy| snapshot.workload_of(proxy));
+            let is_near = |other: &&Arc<Workload>| other.name.namespace == workload.name.namespace;
+            let beside = workload.proxy.as_ref().map(|proxy| snapshot.workloads_of(proxy).find(is_near));
             snapshot.workload(&workload.name).is_some_and(|linked| **linked == *workload)
                 && beside.is_none_or(|found| found.is_some_and(|found| found.name == workload.name))
         }

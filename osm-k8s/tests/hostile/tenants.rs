@@ -107,7 +107,7 @@ kind: Pod
 metadata: {name: buyer, namespace: bank, labels: {app: store, osm-proxy-uuid: buyer}}
 spec: {serviceAccountName: buyer, containers: []}
 status: {podIP: 10.244.0.2, conditions: [{type: Ready, status: 'True'}]}",
-        "duplicate-proxy",
+        "",
     ),
     (
         "apiVersion: specs.smi-spec.io/v1alpha4
