@@ -6,7 +6,6 @@
 mod process;
 
 use std::future::Future;
-use std::io;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -45,16 +44,9 @@ pub fn pages(metrics: Registry, readiness: Readiness) -> Router {
         .with_state(shared)
 }
 
-/// Serves pages until `shutdown`.
-///
-/// # Errors
-/// When the listener fails.
-pub async fn serve(
-    listener: TcpListener,
-    pages: Router,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
-    axum::serve(listener, pages).with_graceful_shutdown(shutdown).await
+/// Serves pages until `shutdown`; of no address so many connections that others find no place.
+pub async fn serve(listener: TcpListener, pages: Router, shutdown: impl Future<Output = ()>) {
+    osm_k8s::webhook::serve_plain(listener, pages, shutdown).await;
 }
 
 async fn metrics_page(State(shared): State<Arc<Shared>>) -> Response {

@@ -218,9 +218,7 @@ impl Controller {
                 let address = listener.local_addr().context("the address of the administration port")?;
                 let pages = admin::pages(metrics, readiness.clone());
                 let stopping = tasks.stopping();
-                tasks.spawn_failing("administration port", async move {
-                    admin::serve(listener, pages, stopping.cancelled_owned()).await.context("serving metrics")
-                });
+                tasks.spawn("administration port", admin::serve(listener, pages, stopping.cancelled_owned()));
                 Some(address)
             }
         };

@@ -28,7 +28,7 @@ use axum::routing::post;
 use tokio::sync::Semaphore;
 
 pub use ca_bundle::{CaBundles, CaPem, WebhookNames};
-pub use serve::{ServeError, serve};
+pub use serve::{ServeError, serve, serve_plain};
 
 use crate::injector::{Injector, SettingsWatch};
 use crate::metrics::{Metrics, Outcome, Webhook};

@@ -1,5 +1,6 @@
-//! The webhooks over TLS, with a certificate that is exchanged live.
+//! The webhooks over TLS, with a certificate that is exchanged live; and other pages without.
 
+mod guests;
 mod places;
 
 use std::future::Future;
@@ -15,20 +16,20 @@ use osm_certs::certificate::Certified;
 use osm_certs::provider::CertificateWatch;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-use places::Places;
+use guests::Guests;
 
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long a connection stays open without a request. Longer than the 90 s of API servers, so
 /// that it is they who close it, and never while one of theirs is on its way.
 const IDLE: Duration = Duration::from_secs(120);
-/// How long requests have to end after `shutdown`.
-const DRAIN: Duration = Duration::from_secs(10);
+/// The same of pages without TLS, which probes and scrapers ask for, all on short connections.
+const PLAIN_IDLE: Duration = Duration::from_secs(30);
 /// How long to wait where no connection can be accepted, for lack of something.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -58,15 +59,13 @@ pub async fn serve(
     let first = certificate.ready().await.map_err(|_| ServeError::NoCertificate)?;
     let mut acceptor = acceptor(&first)?;
     let mut can_change = true;
-    let places = Places::default();
-    let (closing, closed) = watch::channel(());
-    let mut connections = JoinSet::new();
+    let mut guests = Guests::new("the webhooks");
     let mut shutdown = pin!(shutdown);
     loop {
         tokio::select! {
             biased;
             () = shutdown.as_mut() => break,
-            Some(_) = connections.join_next() => {}
+            () = guests.one_leaves() => {}
             changed = certificate.changed(), if can_change => match (changed, certificate.current()) {
                 (Ok(()), Some(renewed)) => match self::acceptor(&renewed) {
                     Ok(renewed) => acceptor = renewed,
@@ -76,25 +75,36 @@ pub async fn serve(
                 (Err(_), _) => can_change = false,
             },
             (socket, address) = accept(&listener) => {
-                // Dropping the socket closes it.
-                let Some(place) = places.take(address.ip()) else { continue };
-                let talk = talk(socket, acceptor.clone(), pages.clone(), closed.clone());
-                connections.spawn(async move {
-                    if let Err(error) = talk.await {
-                        tracing::debug!(%address, %error, "connection to the webhooks breaks");
-                    }
-                    drop(place);
+                let (acceptor, pages) = (acceptor.clone(), pages.clone());
+                guests.admit(address, |closed| talk(socket, acceptor, pages, closed));
+            }
+        }
+    }
+    drop(listener);
+    guests.see_off().await;
+    Ok(())
+}
+
+/// Serves pages without TLS until `shutdown`, with the same bounds.
+pub async fn serve_plain(listener: TcpListener, pages: Router, shutdown: impl Future<Output = ()>) {
+    let mut guests = Guests::new("the pages");
+    let mut shutdown = pin!(shutdown);
+    loop {
+        tokio::select! {
+            biased;
+            () = shutdown.as_mut() => break,
+            () = guests.one_leaves() => {}
+            (socket, address) = accept(&listener) => {
+                let pages = pages.clone();
+                guests.admit(address, |closed| async move {
+                    socket.set_nodelay(true)?;
+                    answer(socket, pages, PLAIN_IDLE, closed).await
                 });
             }
         }
     }
     drop(listener);
-    drop(closing);
-    let drain = async { while connections.join_next().await.is_some() {} };
-    if tokio::time::timeout(DRAIN, drain).await.is_err() {
-        connections.shutdown().await;
-    }
-    Ok(())
+    guests.see_off().await;
 }
 
 async fn accept(listener: &TcpListener) -> (TcpStream, std::net::SocketAddr) {
@@ -102,7 +112,7 @@ async fn accept(listener: &TcpListener) -> (TcpStream, std::net::SocketAddr) {
         match listener.accept().await {
             Ok(accepted) => return accepted,
             Err(error) => {
-                tracing::warn!(%error, "new connections to the webhooks cannot be accepted");
+                tracing::warn!(%error, "new connections cannot be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -114,13 +124,23 @@ async fn talk(
     socket: TcpStream,
     acceptor: TlsAcceptor,
     pages: Router,
-    mut closed: watch::Receiver<()>,
+    closed: watch::Receiver<()>,
 ) -> io::Result<()> {
     socket.set_nodelay(true)?;
     let tls = tokio::time::timeout(HANDSHAKE, acceptor.accept(socket)).await.map_err(io::Error::other)??;
+    answer(tls, pages, IDLE, closed).await
+}
+
+/// Answers the requests of a connection, none of which may take longer than `idle` to come.
+async fn answer(
+    socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    pages: Router,
+    idle: Duration,
+    mut closed: watch::Receiver<()>,
+) -> io::Result<()> {
     let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(IDLE).max_buf_size(64 * 1024);
-    let mut served = pin!(http.serve_connection(TokioIo::new(tls), TowerToHyperService::new(pages)));
+    http.timer(TokioTimer::new()).header_read_timeout(idle).max_buf_size(64 * 1024);
+    let mut served = pin!(http.serve_connection(TokioIo::new(socket), TowerToHyperService::new(pages)));
     tokio::select! {
         ended = served.as_mut() => return ended.map_err(io::Error::other),
         _ = closed.changed() => {}
