@@ -1,5 +1,7 @@
 //! The mirror, told what watches see: what it says, as a table of small stories.
 
+mod flood;
+
 use osm_core::source::SourceEvent;
 use osm_core::testing::SourceCheck;
 use serde_json::{Value, json};
