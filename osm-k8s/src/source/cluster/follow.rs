@@ -17,8 +17,9 @@ use super::object::Object;
 use super::target::Target;
 use crate::manifest::ManifestKind;
 
-/// A stream that says nothing for so long is broken: where nothing happens, the
-/// server says every minute how far it has come.
+/// A stream that says nothing for so long is not waited for any more: where nothing happens,
+/// the server says every minute how far it has come. Not so one that has just started, of a kind
+/// that nobody has changed since: so it is asked anew before it counts as lost.
 const SILENCE: Duration = Duration::from_secs(90);
 /// The first and the longest wait after a failure.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -84,12 +85,11 @@ impl Follower {
                     Ok(None) if since.elapsed() < SHORT_STREAM => {
                         Some(Failure::Broken("the server ended the watch".to_owned()))
                     }
-                    // The server ends each watch after some minutes.
-                    Ok(None) => {
+                    // The server ends each watch after some minutes, or has gone silent.
+                    Ok(None) | Err(_) => {
                         self.events = None;
                         None
                     }
-                    Err(_) => Some(Failure::Broken("the server has gone silent".to_owned())),
                 },
             };
             if let Some(failure) = failure {
@@ -209,7 +209,37 @@ fn jittered(wait: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+    use std::pin::pin;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use futures::StreamExt;
+    use http_body_util::StreamBody;
+    use hyper::body::{Bytes, Frame};
+
+    use super::super::target;
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_has_gone_silent_is_asked_anew_before_it_counts_as_lost() {
+        let asked = Arc::new(AtomicU32::new(0));
+        let count = Arc::clone(&asked);
+        let silence = || StreamBody::new(stream::pending::<Result<Frame<Bytes>, Infallible>>());
+        // It takes two questions, says nothing, and is gone.
+        let server = tower::service_fn(move |_: http::Request<kube::client::Body>| {
+            let is_there = count.fetch_add(1, Ordering::Relaxed) < 2;
+            let answer = if is_there { Ok(http::Response::new(silence())) } else { Err("it is gone") };
+            async move { answer.map_err(std::io::Error::other) }
+        });
+        let client = kube::Client::new(server, "default");
+        let target = target::all("osm", &"osm-system".parse().expect("a name")).remove(0);
+        let mut sights = pin!(follow(client, target));
+        let begun = Instant::now();
+        while !matches!(sights.next().await, Some((_, _, Seen::Lost(_)))) {}
+        assert_eq!(asked.load(Ordering::Relaxed), 3);
+        assert!(begun.elapsed() >= 2 * SILENCE);
+    }
 
     #[test]
     fn waits_grow_to_a_bound_and_differ() {
