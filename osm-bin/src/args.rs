@@ -17,6 +17,7 @@ use osm_k8s::source::cluster::Policies;
 use osm_k8s::{ApiClient, FileSource, Freshness};
 use osm_xds::bootstrap::ControlPlane;
 
+use crate::cluster::reconciler::ReconcilerArgs;
 use crate::cluster::status::{self, Statuses};
 use crate::cluster::webhooks::WebhookOptions;
 use crate::cluster::{self, ClusterOptions};
@@ -86,6 +87,9 @@ pub struct ControllerArgs {
     /// How proxies stand in their pods: `native` as sidecars of Kubernetes, `classic` as containers like others
     #[arg(long, value_name = "KIND", default_value = "auto")]
     pub sidecar_kind: SidecarKindArg,
+    /// What it restores
+    #[command(flatten)]
+    pub reconciler: ReconcilerArgs,
     /// Where proxies find this control plane; without, at its Service
     #[arg(long, value_name = "HOST:PORT")]
     pub xds_address: Option<HostAndPort>,
@@ -128,9 +132,12 @@ impl ControllerArgs {
     }
 
     /// What the control plane does in the cluster of this API server, with these objects.
-    #[must_use]
-    pub fn cluster_options(&self, server: ApiClient, policies: Option<Policies>) -> ClusterOptions {
+    ///
+    /// # Errors
+    /// When the chart of this program is broken.
+    pub fn cluster_options(&self, server: ApiClient, policies: Option<Policies>) -> Result<ClusterOptions> {
         let mesh_config = self.options().mesh.mesh_config;
+        let installation = self.reconciler.installation(&self.mesh_name, &self.osm_namespace)?;
         let webhooks = self.webhook_listen.map(|listen| WebhookOptions {
             listen,
             sidecars: SidecarDefaults {
@@ -143,13 +150,14 @@ impl ControllerArgs {
             },
             control_plane: self.control_plane(),
             mesh_config,
+            installation,
         });
         let statuses = policies.map(|policies| Statuses {
             policies,
             namespace: self.osm_namespace.clone(),
             replica: status::replica(),
         });
-        ClusterOptions { server, webhooks, statuses }
+        Ok(ClusterOptions { server, webhooks, statuses })
     }
 
     /// Where proxies of pods find this control plane, and by which name they know it.

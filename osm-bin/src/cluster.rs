@@ -2,6 +2,7 @@
 //! for each thing.
 
 pub mod authority;
+pub mod reconciler;
 pub mod source;
 pub mod status;
 mod tokens;

@@ -85,7 +85,8 @@ async fn options(args: &ControllerArgs, opened: &OpenSources) -> Result<Controll
         options.authority = Authority::Given(authority);
     }
     let policies = opened.policies.clone();
-    options.cluster = opened.server.clone().map(|server| args.cluster_options(server, policies));
+    let server = opened.server.clone();
+    options.cluster = server.map(|server| args.cluster_options(server, policies)).transpose()?;
     Ok(options)
 }
 

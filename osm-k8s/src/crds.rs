@@ -59,7 +59,11 @@ fn define(defined: &Defined) -> Definition {
         "kind": "CustomResourceDefinition",
         "metadata": {
             "name": name(kind),
-            "labels": { "app.kubernetes.io/name": "openservicemesh.io" },
+            "labels": {
+                "app.kubernetes.io/name": "openservicemesh.io",
+                // Several versions of the mesh may share a cluster: the newest definitions count.
+                "app.kubernetes.io/version": env!("CARGO_PKG_VERSION"),
+            },
         },
         "spec": {
             "group": kind.group(),

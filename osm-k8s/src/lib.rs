@@ -12,6 +12,7 @@
 //! - [`injector`]: which pods get a proxy, and (feature `client`) what is added to them.
 //! - `webhook`, `trust_bundle`, `token_review` (feature `client`): what admits pods and
 //!   policies, what their proxies verify the control plane by, and how they prove themselves to it.
+//! - `reconcile` (feature `client`): objects of the installation, kept as they were installed.
 //! - [`yaml`]: YAML of any kind as values, and back.
 //! - `objects`, `forward` (feature `client`): objects of any kind, applied and waited for; ports of pods.
 //!
@@ -53,6 +54,8 @@ pub mod namespaces;
 pub mod objects;
 #[cfg(feature = "client")]
 mod pace;
+#[cfg(feature = "client")]
+pub mod reconcile;
 #[cfg(feature = "client")]
 pub mod replicas;
 pub mod source;

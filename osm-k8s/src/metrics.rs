@@ -1,4 +1,4 @@
-//! What the webhooks count, for Prometheus. No label has a value for each object.
+//! What webhooks and the reconciler count, for Prometheus. No label has a value for each object.
 
 use std::time::Duration;
 
@@ -8,11 +8,12 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-/// What one set of webhooks counts. Clones are the same counters.
+/// What one control plane counts in a cluster. Clones are the same counters.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     answers: Family<AnswerLabels, Counter>,
     durations: Family<WebhookLabels, Histogram, fn() -> Histogram>,
+    restored: Family<KindLabels, Counter>,
 }
 
 /// Which webhook.
@@ -43,11 +44,17 @@ struct WebhookLabels {
     webhook: Webhook,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabels {
+    kind: String,
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         // From 0.1 ms to 3 s.
         let buckets: fn() -> Histogram = || Histogram::new(exponential_buckets(0.0001, 2.0, 16));
-        Self { answers: Family::default(), durations: Family::new_with_constructor(buckets) }
+        let durations = Family::new_with_constructor(buckets);
+        Self { answers: Family::default(), durations, restored: Family::default() }
     }
 }
 
@@ -64,6 +71,15 @@ impl Metrics {
             "How long an answer took",
             self.durations.clone(),
         );
+        registry.register(
+            "osm_reconciliation",
+            "Objects of the installation that were edited or deleted and are restored, by kind",
+            self.restored.clone(),
+        );
+    }
+
+    pub(crate) fn restored(&self, kind: &str) {
+        self.restored.get_or_create(&KindLabels { kind: kind.to_owned() }).inc();
     }
 
     pub(crate) fn answered(&self, webhook: Webhook, outcome: Outcome, took: Duration) {

@@ -6,7 +6,7 @@
 //! about what was asked and hold nothing secret, and requests, their sizes and their
 //! number are bounded.
 
-mod ca_bundle;
+pub(crate) mod ca_bundle;
 mod mutate;
 mod review;
 mod serve;
@@ -27,7 +27,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use tokio::sync::Semaphore;
 
-pub use ca_bundle::{CaBundles, CaPem, WebhookNames};
+pub use ca_bundle::{CaPem, WebhookNames};
 pub use serve::{ServeError, serve, serve_plain};
 
 use crate::injector::{Injector, SettingsWatch};

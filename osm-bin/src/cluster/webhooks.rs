@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use osm_certs::provider::{CertificateProvider, TrustWatch};
+use osm_certs::provider::CertificateProvider;
 use osm_certs::subject::Subject;
 use osm_core::interception::ADMIN_PORT;
 use osm_core::name::QualifiedName;
@@ -15,8 +15,9 @@ use osm_k8s::injector::{
 };
 use osm_k8s::metrics::Metrics;
 use osm_k8s::namespaces::MonitoredNamespaces;
+use osm_k8s::reconcile::{Installation, Reconciler};
 use osm_k8s::trust_bundle::TrustBundles;
-use osm_k8s::webhook::{self, CaBundles, WebhookNames, Webhooks};
+use osm_k8s::webhook::{self, WebhookNames, Webhooks};
 use osm_xds::bootstrap::{Admin, Bootstrap, ControlPlane, Credentials, Pages, READY_PATH, drain_arguments};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
@@ -37,6 +38,8 @@ pub struct WebhookOptions {
     pub control_plane: ControlPlane,
     /// The MeshConfig that counts.
     pub mesh_config: QualifiedName,
+    /// What is restored of the installation; `None` is nothing but the authorities.
+    pub installation: Option<Installation>,
 }
 
 /// Starts answering, and returns where. Ready once the MeshConfig was looked for and there is a certificate.
@@ -47,17 +50,26 @@ pub(crate) async fn start(
     names: Subject,
     (tasks, readiness, registry): (&mut Tasks, &Readiness, &mut Registry),
 ) -> Result<SocketAddr> {
-    let WebhookOptions { listen: address, sidecars, control_plane, mesh_config } = options;
+    let WebhookOptions { listen: address, sidecars, control_plane, mesh_config, installation } = options;
     let mesh_name = sidecars.mesh_name.clone();
     let (namespaces, driver) = MonitoredNamespaces::new(server.clone(), &mesh_name);
     tasks.spawn("namespaces", driver.run());
     let (settings, driver) = SettingsDriver::new(server.clone(), mesh_config, sidecars);
     let looked = driver.looked();
     tasks.spawn("injection settings", driver.run());
-    keep_trust(server, &mesh_name, namespaces.clone(), provider.trust(), tasks);
-
     let metrics = Metrics::default();
     metrics.register(registry);
+    let (files, authorities, followed) = trust::follow(provider.trust());
+    tasks.spawn("trust of the cluster", followed);
+    let bundles = TrustBundles::new(server.clone(), &mesh_name, namespaces.clone(), files);
+    tasks.spawn("trust bundles", bundles.run());
+    let webhook_names = WebhookNames::of_mesh(&mesh_name);
+    let mut reconciler = Reconciler::new(server.clone(), webhook_names, authorities, metrics.clone());
+    if let Some(installation) = installation {
+        reconciler = reconciler.restoring(installation);
+    }
+    tasks.spawn("reconciler", reconciler.run());
+
     let certificate = provider.watch(&names);
     let injector = Injector::new(launcher(control_plane));
     let pages = Webhooks { injector, settings, namespaces, metrics }.router();
@@ -68,21 +80,6 @@ pub(crate) async fn start(
     tasks.spawn_failing("webhooks", async move { served.await.context("serving webhooks") });
     tasks.spawn_ending("webhook readiness", ready(looked, readiness.expect("webhooks")));
     Ok(address)
-}
-
-/// Keeps the authorities in the namespaces of the mesh and in the webhook configurations.
-fn keep_trust(
-    server: &ApiClient,
-    mesh_name: &str,
-    namespaces: MonitoredNamespaces,
-    trust: TrustWatch,
-    tasks: &mut Tasks,
-) {
-    let (files, authorities, followed) = trust::follow(trust);
-    tasks.spawn("trust of the cluster", followed);
-    tasks.spawn("trust bundles", TrustBundles::new(server.clone(), mesh_name, namespaces, files).run());
-    let names = WebhookNames::of_mesh(mesh_name);
-    tasks.spawn("webhook configurations", CaBundles::new(server.clone(), names, authorities).run());
 }
 
 /// A MeshConfig that can't be read is no reason to keep proxies from their control plane.

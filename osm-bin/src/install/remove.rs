@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 use osm_k8s::objects::{ObjectKey, Objects};
+use osm_k8s::reconcile::VERSION_LABEL;
 use osm_k8s::replicas::REPLICA_SELECTOR;
 use osm_k8s::trust_bundle::TRUST_CONFIG_MAP;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{CONTROL_PLANE, Record, Step, installed};
 use crate::mesh_namespace;
@@ -46,6 +47,12 @@ pub(super) async fn run(
 ) -> Result<()> {
     let Removal { mesh, namespace, .. } = removal;
     let mut gone = Vec::new();
+    // Nothing is restored any more of what has no version.
+    for role in record.objects.iter().filter(|key| key.kind == "ClusterRole") {
+        if objects.get(role).await?.is_some() {
+            objects.merge(role, &json!({ "metadata": { "labels": { (VERSION_LABEL): null } } })).await?;
+        }
+    }
     // The webhooks first, since without a control plane they would keep pods from starting; then the control plane, and
     // all else when it is gone: it writes into what it finds.
     let of_kind =
@@ -137,8 +144,6 @@ async fn take_definitions(
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
     use crate::install::State;
 

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::osm::{Mesh, Said};
 
-fn helm(arguments: &[&str]) -> Said {
+pub(crate) fn helm(arguments: &[&str]) -> Said {
     let helm = std::env::var_os("OSM_HELM").expect("OSM_HELM names a helm; `cargo xtask helm` fetches one");
     let output = Command::new(helm).args(arguments).output().expect("helm starts");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("a text");

@@ -5,3 +5,4 @@ mod install;
 mod looks;
 mod namespaces;
 mod osm;
+mod restore;

@@ -8,4 +8,5 @@ mod admission;
 #[path = "../support/eventually.rs"]
 mod eventually;
 mod mesh;
+mod restore;
 mod tokens;

@@ -21,8 +21,9 @@ use osm_k8s::ApiClient;
 use osm_k8s::injector::{Injector, Launch, Needs, SettingsDriver, SidecarDefaults};
 use osm_k8s::metrics::Metrics;
 use osm_k8s::namespaces::MonitoredNamespaces;
+use osm_k8s::reconcile::Reconciler;
 use osm_k8s::trust_bundle::TrustBundles;
-use osm_k8s::webhook::{self, CaBundles, WebhookNames, Webhooks};
+use osm_k8s::webhook::{self, WebhookNames, Webhooks};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -81,7 +82,9 @@ impl Mesh {
         let (files, files_watch) = watch::channel(None);
         tasks.spawn(TrustBundles::new(server.clone(), &name, namespaces.clone(), files_watch).run());
         let (authorities, authorities_watch) = watch::channel(None);
-        tasks.spawn(CaBundles::new(server.clone(), WebhookNames::of_mesh(&name), authorities_watch).run());
+        let names = WebhookNames::of_mesh(&name);
+        let reconciler = Reconciler::new(server.clone(), names, authorities_watch, Metrics::default());
+        tasks.spawn(reconciler.run());
 
         let launch = Launch { config: "{}".to_owned(), arguments: vec![], ready_path: "/ready" };
         let pages = Webhooks {
@@ -192,7 +195,7 @@ fn defaults(mesh_name: &str) -> SidecarDefaults {
     }
 }
 
-async fn connect() -> (Client, SocketAddr) {
+pub(crate) async fn connect() -> (Client, SocketAddr) {
     let path = std::env::var_os("KUBECONFIG").map(PathBuf::from).expect("KUBECONFIG names a cluster");
     let kubeconfig = kube::config::Kubeconfig::read_from(path).expect("a kubeconfig");
     let config = Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await.expect("a cluster");
