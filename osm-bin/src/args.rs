@@ -22,6 +22,7 @@ use crate::cluster::status::{self, Statuses};
 use crate::cluster::webhooks::WebhookOptions;
 use crate::cluster::{self, ClusterOptions};
 use crate::controller::{Authority, ControllerOptions, server_name, server_names};
+use crate::fatal;
 use crate::telemetry::LogOptions;
 
 /// The control plane of a service mesh: tells Envoy proxies, over xDS, who may talk to whom
@@ -156,6 +157,7 @@ impl ControllerArgs {
             policies,
             namespace: self.osm_namespace.clone(),
             replica: status::replica(),
+            pod: fatal::own_pod(),
         });
         Ok(ClusterOptions { server, webhooks, statuses })
     }

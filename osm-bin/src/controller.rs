@@ -201,7 +201,9 @@ impl Controller {
         if let Some(ClusterOptions { server, statuses: Some(statuses), .. }) = &cluster {
             let known = (catalog.clone(), registry.clone());
             let draining = drain.clone().cancelled_owned();
-            tasks.spawn("statuses", status::run(statuses.clone(), server.clone(), known, draining));
+            let statuses = statuses.clone();
+            let written = status::run(statuses, server.clone(), known, certificates.clone(), draining);
+            tasks.spawn("statuses", written);
         }
         let webhook_address = match cluster.and_then(|cluster| Some((cluster.server, cluster.webhooks?))) {
             None => None,

@@ -5,16 +5,18 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow};
 use clap::Parser;
 use osm_core::catalog::{Catalog, MeshCatalog};
 use osm_core::diagnostic::{Diagnostic, Severity};
+use osm_k8s::pod_events::Reason;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::{ControllerArgs, OpenSources};
 use crate::cluster;
-use crate::controller::{Authority, Controller, ControllerOptions};
+use crate::controller::{Authority, Controller, ControllerOptions, TaskFailed};
+use crate::fatal::{self, Fatal, because};
 use crate::findings::Findings;
 use crate::readiness::Readiness;
 use crate::{limits, telemetry};
@@ -27,28 +29,40 @@ const LOGGED_FINDINGS: usize = 20;
 /// Runs `osm-controller`.
 #[must_use]
 pub fn main() -> ExitCode {
-    let args = ControllerArgs::parse();
-    let run = || -> Result<()> {
-        telemetry::install(&args.logs)?;
+    let args = match ControllerArgs::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            if error.use_stderr() {
+                fatal::tell(&fatal::kubeconfigs(), Reason::InvalidArguments, &error.to_string());
+            }
+            error.exit();
+        }
+    };
+    let run = || -> Result<(), Fatal> {
+        telemetry::install(&args.logs).map_err(because(Reason::InvalidArguments))?;
         limits::raise_open_files();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting")?;
         runtime.block_on(run(&args))
     };
     match run() {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
+        Err(Fatal { reason, error }) => {
             eprintln!("osm-controller: {error:#}");
+            if let Some(reason) = reason {
+                fatal::tell(&args.kubeconfigs, reason, &format!("{error:#}"));
+            }
             ExitCode::FAILURE
         }
     }
 }
 
-async fn run(args: &ControllerArgs) -> Result<()> {
+async fn run(args: &ControllerArgs) -> Result<(), Fatal> {
     let mut terminate = signal(SignalKind::terminate()).context("waiting for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("waiting for SIGINT")?;
-    let opened = args.open_sources().await?;
+    let opened = args.open_sources().await.map_err(because(Reason::InvalidArguments))?;
     let options = options(args, &opened).await?;
-    let mut controller = Controller::start(options, opened.source).await?;
+    let started = Controller::start(options, opened.source).await;
+    let mut controller = started.map_err(because(Reason::Initialization))?;
     let announced = announce(
         controller.readiness().clone(),
         controller.catalog().clone(),
@@ -58,14 +72,14 @@ async fn run(args: &ControllerArgs) -> Result<()> {
     let mut findings = Findings::default();
     let watched = findings.follow(controller.catalog().watch(), log_findings);
     let forever = async {
-        let (announced, ()) = tokio::join!(announced, watched);
+        let (announced, ()): (Result<()>, ()) = tokio::join!(announced, watched);
         announced?;
-        std::future::pending().await
+        std::future::pending::<Result<(), Fatal>>().await
     };
-    let ended: Result<()> = tokio::select! {
+    let ended: Result<(), Fatal> = tokio::select! {
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
-        failed = controller.failed() => Err(failed.into()),
+        failed = controller.failed() => Err(Fatal { reason: reason_of(&failed), error: failed.into() }),
         result = forever => result,
     };
     controller.shutdown().await;
@@ -73,21 +87,29 @@ async fn run(args: &ControllerArgs) -> Result<()> {
 }
 
 /// What the control plane is started with: by the flags, and what was found of the cluster.
-async fn options(args: &ControllerArgs, opened: &OpenSources) -> Result<ControllerOptions> {
-    ensure!(
-        opened.server.is_some() || args.webhook_listen.is_none(),
-        "--webhook-listen needs --source kubernetes"
-    );
+async fn options(args: &ControllerArgs, opened: &OpenSources) -> Result<ControllerOptions, Fatal> {
+    let unfit = |text: &'static str| because(Reason::InvalidArguments)(anyhow!(text));
+    if opened.server.is_none() && args.webhook_listen.is_some() {
+        return Err(unfit("--webhook-listen needs --source kubernetes"));
+    }
     let mut options = ControllerOptions { freshness: opened.freshness.clone(), ..args.options() };
     if let Some(name) = &args.ca_secret {
-        let server = opened.server.as_ref().context("--ca-secret needs --source kubernetes")?;
-        let authority = cluster::authority::open(server, &args.osm_namespace, name).await?;
-        options.authority = Authority::Given(authority);
+        let server = opened.server.as_ref().ok_or_else(|| unfit("--ca-secret needs --source kubernetes"))?;
+        let authority = cluster::authority::open(server, &args.osm_namespace, name).await;
+        options.authority = Authority::Given(authority.map_err(because(Reason::CertificateManager))?);
     }
     let policies = opened.policies.clone();
     let server = opened.server.clone();
-    options.cluster = server.map(|server| args.cluster_options(server, policies)).transpose()?;
+    let cluster = server.map(|server| args.cluster_options(server, policies)).transpose();
+    options.cluster = cluster.map_err(because(Reason::Initialization))?;
     Ok(options)
+}
+
+/// The reason of an Event, where one is about a part that ended.
+fn reason_of(failed: &TaskFailed) -> Option<Reason> {
+    ["server certificate", "certificate manager"]
+        .contains(&failed.name)
+        .then_some(Reason::CertificateIssuance)
 }
 
 /// Waits until everything is ready and says so.

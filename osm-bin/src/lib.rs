@@ -14,6 +14,7 @@ pub mod cluster;
 pub mod controller;
 pub mod daemon;
 pub mod demo;
+mod fatal;
 mod findings;
 pub mod install;
 pub mod limits;

@@ -51,7 +51,13 @@ impl LeaseWatch {
     /// The watch of a replica that holds it.
     #[cfg(test)]
     pub(crate) fn of_holder() -> Self {
-        Self { held: watch::channel(true).1 }
+        Self::of(watch::channel(true).1)
+    }
+
+    /// The watch of a replica that holds it as this says.
+    #[cfg(test)]
+    pub(crate) fn of(held: watch::Receiver<bool>) -> Self {
+        Self { held }
     }
 
     /// Waits until it does, or does not any more. Never, once the lease was given up.

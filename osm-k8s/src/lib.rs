@@ -55,6 +55,8 @@ pub mod objects;
 #[cfg(feature = "client")]
 mod pace;
 #[cfg(feature = "client")]
+pub mod pod_events;
+#[cfg(feature = "client")]
 pub mod reconcile;
 #[cfg(feature = "client")]
 pub mod replicas;

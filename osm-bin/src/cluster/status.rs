@@ -1,17 +1,20 @@
-//! The status of policy objects: what this control plane makes of each, written by the
-//! replica that holds the lease.
+//! What the replica that holds the lease writes: the status of policy objects, and Events about
+//! certificates.
 
 mod exchange;
 mod fleet;
 mod outlooks;
+mod renewals;
 
 use std::future::Future;
 use std::sync::Arc;
 
+use osm_certs::manager::CertificateManager;
 use osm_core::catalog::{Catalog, MeshCatalog};
 use osm_core::name::{NamespaceName, ObjectName, QualifiedName};
 use osm_k8s::ApiClient;
 use osm_k8s::lease::Lease;
+use osm_k8s::pod_events::OwnPod;
 use osm_k8s::replicas::Replicas;
 use osm_k8s::source::cluster::Policies;
 use osm_k8s::status::StatusWriter;
@@ -31,6 +34,8 @@ pub struct Statuses {
     pub namespace: NamespaceName,
     /// The name of this replica, which no other has.
     pub replica: String,
+    /// The pod that it runs in, if any: Events are about it.
+    pub pod: Option<OwnPod>,
 }
 
 /// The name of this replica: that of its pod, which is the name of the host, and
@@ -41,19 +46,21 @@ pub fn replica() -> String {
     format!("{}-{}", host.unwrap_or_else(|_| "unknown".to_owned()), std::process::id())
 }
 
-/// Writes statuses until told to stop, whenever this replica holds the lease.
+/// Writes statuses and Events until told to stop, whenever this replica holds the lease.
 pub(crate) async fn run(
     statuses: Statuses,
     server: ApiClient,
     (catalog, registry): (Catalog, Arc<Registry>),
+    certificates: CertificateManager,
     stop: impl Future<Output = ()>,
 ) {
-    let Statuses { policies, namespace, replica } = statuses;
+    let Statuses { policies, namespace, replica, pod } = statuses;
     let name: ObjectName = CONTROL_PLANE.parse().expect("the lease's name is a DNS label");
     let lease = QualifiedName::new(namespace.clone(), name);
     let (lease, held) = Lease::new(server.clone(), lease, replica.clone());
     let replicas = Replicas::new(server.clone(), namespace, &replica);
     let (mut exchange, others) = Exchange::new(replicas, held.clone(), Arc::clone(&registry));
+    let renewals = renewals::tell(pod.map(|pod| (pod, server.clone())), held.clone(), certificates);
     let writer = StatusWriter::new(server, policies, held, &replica);
     let mut looker = Looker::default();
     let writing = writer.run(move |objects| {
@@ -66,6 +73,7 @@ pub(crate) async fn run(
         () = lease.run(stop) => {}
         () = writing => {}
         () = exchange.run() => {}
+        () = renewals => {}
     }
     exchange.leave().await;
 }

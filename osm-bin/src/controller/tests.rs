@@ -63,7 +63,7 @@ async fn a_control_plane_that_ends_gives_up_its_lease() {
     let (server, lease) = api_server().await;
     let namespace: osm_core::name::NamespaceName = "osm-system".parse().expect("a name");
     let policies = KubernetesSource::new(server.clone(), "osm", namespace.clone()).policies();
-    let statuses = Statuses { policies, namespace, replica: "this".to_owned() };
+    let statuses = Statuses { policies, namespace, replica: "this".to_owned(), pod: None };
     let cluster = ClusterOptions { server, webhooks: None, statuses: Some(statuses) };
     let options = ControllerOptions { cluster: Some(cluster), ..ControllerOptions::on_loopback() };
     let (source, _writer) = MemorySource::new([]);

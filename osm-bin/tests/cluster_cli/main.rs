@@ -1,5 +1,6 @@
 //! The commands of `osm` against a real cluster: each test has a mesh and namespaces of its own, and leaves none.
 
+mod events;
 mod helm;
 mod install;
 mod looks;
