@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 pub use process::ProcessCollector;
 
 use crate::readiness::Readiness;
-use crate::version::Version;
+use crate::version::{Version, smi_versions};
 
 /// The media type of the OpenMetrics text format.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -38,8 +38,10 @@ pub fn pages(metrics: Registry, readiness: Readiness) -> Router {
         .route("/health/alive", get(async || "alive\n"))
         .route("/healthz", get(ready))
         .route("/version", get(async || Json(Version::current())))
+        .route("/smi/version", get(async || Json(smi_versions())))
         .fallback(async || {
-            (StatusCode::NOT_FOUND, "there are /metrics, /health/ready, /health/alive and /version\n")
+            let pages = "there are /metrics, /health/ready, /health/alive, /version and /smi/version\n";
+            (StatusCode::NOT_FOUND, pages)
         })
         .with_state(shared)
 }

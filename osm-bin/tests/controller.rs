@@ -99,6 +99,9 @@ fn the_daemon_tells_its_readiness_metrics_and_version_and_drains_on_sigterm() {
     let (status, version) = daemon.get("/version");
     let version: Value = serde_json::from_str(&version).expect("JSON");
     assert_eq!((status, version["version"].as_str()), (200, Some(env!("CARGO_PKG_VERSION"))));
+    let (status, kinds) = daemon.get("/smi/version");
+    let kinds: Value = serde_json::from_str(&kinds).expect("JSON");
+    assert_eq!((status, kinds["TrafficTarget"].as_str()), (200, Some("access.smi-spec.io/v1alpha3")));
     let (status, metrics) = daemon.get("/metrics");
     assert_eq!(status, 200);
     for name in ["osm_snapshot_version", "osm_xds_connections", "process_resident_memory_bytes"] {

@@ -25,7 +25,7 @@ use crate::mesh_namespace::MONITORED_BY;
 use crate::verdict::Verdict;
 
 /// The port of the control plane's health and metrics.
-const HEALTH_PORT: u16 = 9091;
+pub(super) const HEALTH_PORT: u16 = 9091;
 
 /// Checks a mesh; the exit code is 1 if something is not as it should be
 #[derive(Debug, Clone, Args)]
