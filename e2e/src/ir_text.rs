@@ -8,6 +8,7 @@ use std::fmt::{Display, Write};
 
 use osm_core::diagnostic::Origin;
 use osm_core::identity::Principal;
+use osm_core::interception::IpFamilies;
 use osm_core::ir::{
     Access, Egress, HttpRule, InboundAccess, InboundService, MatchedRoute, OutboundRoute, OutboundService,
     ProxyIr, RefusedService, RequestMatch, Requests, TcpRule, Upstream, UpstreamEndpoints,
@@ -32,9 +33,14 @@ impl Page {
 /// Everything that a proxy does.
 #[must_use]
 pub fn to_text(ir: &ProxyIr) -> String {
-    let ProxyIr { principal, inbound, outbound, upstreams, endpoints, refused, egress } = ir;
+    let ProxyIr { principal, families, inbound, outbound, upstreams, endpoints, refused, egress } = ir;
     let mut page = Page::default();
     page.line(0, format_args!("speaks for {principal}"));
+    match families {
+        IpFamilies::V4 => {}
+        IpFamilies::V6 => page.line(0, "has addresses of IPv6"),
+        IpFamilies::Both => page.line(0, "has addresses of IPv4 and of IPv6"),
+    }
     inbound.iter().for_each(|service| inbound_service(&mut page, service));
     outbound.iter().for_each(|service| outbound_service(&mut page, service));
     upstreams.iter().for_each(|one| upstream(&mut page, one));

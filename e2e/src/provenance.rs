@@ -41,7 +41,7 @@ fn is_certificate(resource: &Resource) -> bool {
 /// The origins of all decisions. Structs are taken apart in full, so that a
 /// new decision cannot be forgotten.
 fn decisions(ir: &ProxyIr) -> Vec<&Origin> {
-    let ProxyIr { principal: _, inbound, outbound, upstreams, endpoints, refused, egress } = ir;
+    let ProxyIr { principal: _, families: _, inbound, outbound, upstreams, endpoints, refused, egress } = ir;
     let mut origins = Vec::new();
     for service in inbound {
         let InboundService { service: _, target_port: _, protocol: _, server_name: _, access, origin } =

@@ -5,6 +5,7 @@ use std::num::NonZeroU16;
 use std::path::Path;
 use std::time::Duration;
 
+use osm_core::interception::IpFamilies;
 use osm_core::probe::{AnsweredProbe, ProbePurpose, ProbeQuestion};
 use osm_e2e::pem::Pem;
 use osm_e2e::validate::Validator;
@@ -25,7 +26,7 @@ fn node() -> Node {
 }
 
 /// Everything that a proxy can answer itself.
-fn pages() -> Pages {
+fn pages(families: IpFamilies) -> Pages {
     let interval = Duration::from_secs(10);
     let path = "/health".to_owned();
     let questions = [
@@ -43,7 +44,7 @@ fn pages() -> Pages {
         timeout: Duration::from_millis(1500),
         question: question.clone(),
     });
-    Pages { readiness: true, metrics: true, probes: probes.collect() }
+    Pages { readiness: true, metrics: true, probes: probes.collect(), families }
 }
 
 /// The configuration, with its secrets both in files and in it: an Envoy that
@@ -57,7 +58,9 @@ fn bootstraps(folder: &Path, pem: &Pem) -> Vec<Value> {
     let admins = [Admin::Address(loopback, 15000), Admin::Socket(folder.join("admin.sock"))];
     let hosts = ["127.0.0.1", "::1", "osm-controller.osm-system.svc.cluster.local"];
     let mut all = Vec::new();
-    for (admin, host) in admins.iter().flat_map(|admin| hosts.map(|host| (admin.clone(), host))) {
+    let hosts = hosts.into_iter().zip([IpFamilies::V4, IpFamilies::V6, IpFamilies::Both]);
+    for (admin, (host, families)) in admins.iter().flat_map(|one| hosts.clone().map(move |host| (one, host)))
+    {
         let bootstrap = Bootstrap {
             node: Some(node()),
             control_plane: ControlPlane {
@@ -66,8 +69,8 @@ fn bootstraps(folder: &Path, pem: &Pem) -> Vec<Value> {
                 server_name: "osm-controller.osm-system.svc".to_owned(),
             },
             credentials: credentials.clone(),
-            admin,
-            pages: pages(),
+            admin: admin.clone(),
+            pages: pages(families),
         };
         all.push(bootstrap.to_json());
         all.push(with_secrets(bootstrap.to_json(), pem));
@@ -119,7 +122,7 @@ fn a_real_envoy_accepts_a_bootstrap_with_a_token() {
         },
         credentials: Credentials::Token { folder: folder.path().to_owned() },
         admin: Admin::Address(IpAddr::V4(Ipv4Addr::LOCALHOST), 15000),
-        pages: pages(),
+        pages: pages(IpFamilies::default()),
     };
     let text = bootstrap.to_json();
     let file = write(folder.path(), "bootstrap.json", &text);

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use osm_core::diagnostic::Origin;
+use osm_core::interception::IpFamilies;
 use osm_core::ir::{Access, InboundAccess, InboundService, ProxyIr};
 use osm_core::model::{MeshConfig, MeshObject, Namespace};
 use osm_core::name::ObjectRef;
@@ -224,7 +225,7 @@ fn i6_a_planted_resource_that_lets_more_in_is_found() {
         };
         let mut wider = ir.inbound[at].as_ref().clone();
         wider.access = InboundAccess::Http(Access::Everyone(Origin::Default("planted")));
-        for resource in generate::inbound_service(&wider) {
+        for resource in generate::inbound_service(&wider, IpFamilies::V4) {
             resources.retain(|one| one.key != resource.key);
             resources.push(resource);
         }

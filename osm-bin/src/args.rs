@@ -1,7 +1,7 @@
 //! What the programs are told on their command lines.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -9,6 +9,7 @@ use anyhow::{Result, ensure};
 use clap::{Parser, ValueEnum};
 use osm_certs::subject::ServerName;
 use osm_core::identity::TrustDomain;
+use osm_core::interception::IpFamilies;
 use osm_core::name::{NamespaceName, ObjectName, QualifiedName};
 use osm_core::snapshot::MeshOptions;
 use osm_core::source::{ConfigSource, merge};
@@ -94,6 +95,9 @@ pub struct ControllerArgs {
     /// Where proxies find this control plane; without, at its Service
     #[arg(long, value_name = "HOST:PORT")]
     pub xds_address: Option<HostAndPort>,
+    /// The addresses of this pod: other pods of the cluster have addresses of the same versions of IP
+    #[arg(long = "pod-ip", value_name = "ADDRESS", env = "CONTROLLER_POD_IPS", value_delimiter = ',')]
+    pub pod_ips: Vec<IpAddr>,
     /// A further name by which proxies know this control plane; may be repeated
     #[arg(long = "server-name", value_name = "NAME")]
     pub server_names: Vec<ServerName>,
@@ -150,6 +154,7 @@ impl ControllerArgs {
                 kind: self.sidecar_kind.kind(),
             },
             control_plane: self.control_plane(),
+            families: IpFamilies::of(self.pod_ips.iter().copied()),
             mesh_config,
             installation,
         });

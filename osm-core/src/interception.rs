@@ -17,7 +17,7 @@ mod rules;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU16;
 use std::str::FromStr;
 
@@ -74,6 +74,57 @@ impl IpFamily {
         match self {
             Self::V4 => "127.0.0.1/32",
             Self::V6 => "::1/128",
+        }
+    }
+}
+
+/// The versions of IP that a pod has addresses of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum IpFamilies {
+    /// IPv4 alone; also where nothing is known of the pod.
+    #[default]
+    V4,
+    /// IPv6 alone.
+    V6,
+    /// Both.
+    Both,
+}
+
+impl IpFamilies {
+    /// Those of a pod with these addresses.
+    #[must_use]
+    pub fn of(addresses: impl IntoIterator<Item = IpAddr>) -> Self {
+        let (mut v4, mut v6) = (false, false);
+        addresses.into_iter().for_each(|address| match IpFamily::of(address) {
+            IpFamily::V4 => v4 = true,
+            IpFamily::V6 => v6 = true,
+        });
+        match (v4, v6) {
+            (_, false) => Self::V4,
+            (false, true) => Self::V6,
+            (true, true) => Self::Both,
+        }
+    }
+
+    /// What to listen on for all addresses of the pod. A host without IPv6 is never asked for it.
+    #[must_use]
+    pub fn everywhere(self) -> &'static [IpAddr] {
+        const ALL: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
+        self.part(&ALL)
+    }
+
+    /// Where the application beside a proxy is, in the order in which it is tried.
+    #[must_use]
+    pub fn loopback(self) -> &'static [IpAddr] {
+        const ALL: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+        self.part(&ALL)
+    }
+
+    fn part(self, of: &'static [IpAddr; 2]) -> &'static [IpAddr] {
+        match self {
+            Self::V4 => &of[..1],
+            Self::V6 => &of[1..],
+            Self::Both => of,
         }
     }
 }
@@ -201,6 +252,24 @@ impl FromStr for InterfaceName {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pod_has_the_versions_of_its_addresses_and_ipv4_while_none_is_known() {
+        let families =
+            |texts: &[&str]| IpFamilies::of(texts.iter().map(|text| text.parse().expect("an address")));
+        for (addresses, expected) in [
+            (&[] as &[&str], IpFamilies::V4),
+            (&["10.0.0.1"], IpFamilies::V4),
+            (&["fd00::1"], IpFamilies::V6),
+            (&["fd00::1", "10.0.0.1"], IpFamilies::Both),
+        ] {
+            assert_eq!(families(addresses), expected);
+        }
+        let texts = |addresses: &[IpAddr]| addresses.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(texts(IpFamilies::V4.everywhere()), ["0.0.0.0"]);
+        assert_eq!(texts(IpFamilies::V6.everywhere()), ["::"]);
+        assert_eq!(texts(IpFamilies::Both.loopback()), ["127.0.0.1", "::1"]);
+    }
 
     #[test]
     fn an_interface_name_cannot_become_another_rule() {

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use crate::diagnostic::Origin;
 use crate::identity::{Principal, ServiceIdentity, TrustDomain};
+use crate::interception::IpFamilies;
 use crate::model::{Methods, Protocol};
 use crate::name::ServiceName;
 
@@ -24,6 +25,8 @@ use crate::name::ServiceName;
 pub struct ProxyIr {
     /// Whom the proxy speaks for.
     pub principal: Principal,
+    /// The versions of IP that its pod has addresses of.
+    pub families: IpFamilies,
     /// What it does for the workload beside it.
     pub inbound: Vec<Arc<InboundService>>,
     /// The services that the workload may dial.
@@ -257,6 +260,8 @@ pub struct ProxyClass {
     pub trust_domain: TrustDomain,
     /// Whom the proxies speak for.
     pub identity: ServiceIdentity,
+    /// The versions of IP that their pods have addresses of.
+    pub families: IpFamilies,
     /// The service ports that they serve, and the workload's port for each.
     pub serves: BTreeMap<ServicePortName, NonZeroU16>,
 }

@@ -47,11 +47,12 @@ pub fn compile(snapshot: &MeshSnapshot, proxy: &ProxyId) -> Result<Compiled, Unk
 /// Decides what every proxy of a class is to do.
 #[must_use]
 pub fn compile_class(snapshot: &MeshSnapshot, class: &ProxyClass) -> Compiled {
-    let ProxyClass { trust_domain, identity, serves: _ } = class;
+    let ProxyClass { trust_domain, identity, families, serves: _ } = class;
     let reach = reach(snapshot, identity);
     let services = reachable_services(snapshot, &reach);
     let mut ir = ProxyIr {
         principal: identity.principal(trust_domain),
+        families: *families,
         inbound: inbound(snapshot, class).into_iter().map(Arc::new).collect(),
         outbound: Vec::new(),
         upstreams: Vec::new(),

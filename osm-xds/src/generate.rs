@@ -44,11 +44,19 @@ use crate::resource::{Resource, ResourceKey, ResourceKind, ResourceName};
 /// latter stays.
 #[must_use]
 pub fn proxy(ir: &ProxyIr) -> Vec<Resource> {
-    let ProxyIr { principal: _, inbound, outbound, upstreams, endpoints: places, refused: closed, egress } =
-        ir;
-    let mut resources = outbound_listener(egress);
-    resources.extend(inbound_listener(inbound));
-    resources.extend(inbound.iter().flat_map(|service| inbound_service(service)));
+    let ProxyIr {
+        principal: _,
+        families,
+        inbound,
+        outbound,
+        upstreams,
+        endpoints: places,
+        refused: closed,
+        egress,
+    } = ir;
+    let mut resources = outbound_listener(egress, *families);
+    resources.extend(inbound_listener(inbound, *families));
+    resources.extend(inbound.iter().flat_map(|service| inbound_service(service, *families)));
     resources.extend(outbound.iter().flat_map(|service| outbound_service(service)));
     resources.extend(upstreams.iter().map(|upstream| cluster::upstream(upstream)));
     resources.extend(places.iter().map(|places| endpoints(places)));

@@ -83,7 +83,7 @@ fn grpcs_own_client_reaches_a_server_behind_its_sidecar() {
     sidecar::in_own_network(|| async {
         let port = peer::free_port(&["127.0.0.1"]);
         let mesh = Mesh::start(port, &[("stock", STOCK[0])]).await;
-        sidecar::intercept(STOCK[0], port);
+        sidecar::intercept(STOCK[0], port, sidecar::INBOUND);
         let _application = Server::plaintext("behind", "127.0.0.1", port);
         let _sidecar = sidecar::Envoy::start(&mesh.sidecar("stock", STOCK[0]).await);
         let mut buyer = Caller::start(&mesh.client("buyer").await);

@@ -7,7 +7,7 @@ use nix::sched::{CloneFlags, unshare};
 use tokio::runtime::Runtime;
 
 /// The port at which a sidecar takes connections of others.
-const INBOUND: u16 = 15003;
+pub(crate) const INBOUND: u16 = 15003;
 
 /// An Envoy; it ends when this is dropped.
 #[derive(Debug)]
@@ -27,11 +27,12 @@ pub(crate) fn in_own_network<T: Future<Output = ()>>(test: impl FnOnce() -> T + 
     }
 }
 
-/// Leads connections to a pod's address through its sidecar.
-pub(crate) fn intercept(address: &str, port: u16) {
-    let (port, inbound) = (port.to_string(), INBOUND.to_string());
+/// Leads connections to an address and port through this port of a sidecar.
+pub(crate) fn intercept(address: &str, port: u16, through: u16) {
+    let (port, through) = (port.to_string(), through.to_string());
+    let tool = if address.contains(':') { "ip6tables" } else { "iptables" };
     let rule = ["-t", "nat", "-A", "OUTPUT", "-p", "tcp", "-d", address, "--dport", &port];
-    run("iptables", &[&rule[..], &["-j", "REDIRECT", "--to-ports", &inbound]].concat());
+    run(tool, &[&rule[..], &["-j", "REDIRECT", "--to-ports", &through]].concat());
 }
 
 impl Envoy {
@@ -49,7 +50,7 @@ impl Drop for Envoy {
     }
 }
 
-fn run(program: &str, arguments: &[&str]) {
+pub(crate) fn run(program: &str, arguments: &[&str]) {
     let output =
         Command::new(program).args(arguments).output().unwrap_or_else(|error| panic!("{program}: {error}"));
     assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));

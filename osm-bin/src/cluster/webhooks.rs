@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use osm_certs::provider::CertificateProvider;
 use osm_certs::subject::Subject;
-use osm_core::interception::ADMIN_PORT;
+use osm_core::interception::{ADMIN_PORT, IpFamilies};
 use osm_core::name::QualifiedName;
 use osm_k8s::ApiClient;
 use osm_k8s::injector::{
@@ -36,6 +36,8 @@ pub struct WebhookOptions {
     pub sidecars: SidecarDefaults,
     /// Where proxies find their control plane.
     pub control_plane: ControlPlane,
+    /// The versions of IP that pods of the cluster have addresses of.
+    pub families: IpFamilies,
     /// The MeshConfig that counts.
     pub mesh_config: QualifiedName,
     /// What is restored of the installation; `None` is nothing but the authorities.
@@ -50,7 +52,8 @@ pub(crate) async fn start(
     names: Subject,
     (tasks, readiness, registry): (&mut Tasks, &Readiness, &mut Registry),
 ) -> Result<SocketAddr> {
-    let WebhookOptions { listen: address, sidecars, control_plane, mesh_config, installation } = options;
+    let WebhookOptions { listen: address, sidecars, control_plane, families, mesh_config, installation } =
+        options;
     let mesh_name = sidecars.mesh_name.clone();
     let (namespaces, driver) = MonitoredNamespaces::new(server.clone(), &mesh_name);
     tasks.spawn("namespaces", driver.run());
@@ -71,7 +74,7 @@ pub(crate) async fn start(
     tasks.spawn("reconciler", reconciler.run());
 
     let certificate = provider.watch(&names);
-    let injector = Injector::new(launcher(control_plane));
+    let injector = Injector::new(launcher(control_plane, families));
     let pages = Webhooks { injector, settings, namespaces, metrics }.router();
     let listener = listen(address, "the API server").await?;
     let address = listener.local_addr().context("the address of the webhooks")?;
@@ -90,7 +93,7 @@ async fn ready(mut looked: watch::Receiver<bool>, pending: Pending) {
 }
 
 /// What the proxy of a pod is started with.
-fn launcher(control_plane: ControlPlane) -> Launcher {
+fn launcher(control_plane: ControlPlane, families: IpFamilies) -> Launcher {
     Arc::new(move |needs: &Needs| {
         let Needs { probes, metrics } = needs;
         let bootstrap = Bootstrap {
@@ -98,7 +101,7 @@ fn launcher(control_plane: ControlPlane) -> Launcher {
             control_plane: control_plane.clone(),
             credentials: Credentials::Token { folder: PathBuf::from(IDENTITY_FOLDER) },
             admin: Admin::Address(IpAddr::V4(Ipv4Addr::LOCALHOST), ADMIN_PORT),
-            pages: Pages { readiness: true, metrics: *metrics, probes: probes.clone() },
+            pages: Pages { readiness: true, metrics: *metrics, probes: probes.clone(), families },
         };
         Launch {
             config: bootstrap.to_json().to_string(),

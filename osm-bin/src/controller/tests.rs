@@ -81,3 +81,26 @@ async fn a_control_plane_that_ends_gives_up_its_lease() {
     controller.shutdown().await;
     assert_eq!(holder(), Some(Value::Null));
 }
+
+#[test]
+fn a_host_without_ipv6_listens_on_all_its_addresses_of_ipv4() {
+    let everywhere: SocketAddr = "[::]:15128".parse().expect("an address");
+    let error = |errno: Errno| std::io::Error::from_raw_os_error(errno as i32);
+    let instead = without_ipv6(everywhere, &error(Errno::EAFNOSUPPORT)).map(|one| one.to_string());
+    assert_eq!(instead.as_deref(), Some("0.0.0.0:15128"));
+    assert_eq!(without_ipv6(everywhere, &error(Errno::EADDRINUSE)), None, "the port is taken");
+    let one = "[::1]:15128".parse().expect("an address");
+    assert_eq!(without_ipv6(one, &error(Errno::EADDRNOTAVAIL)), None, "that address alone was meant");
+}
+
+#[tokio::test]
+async fn everywhere_is_every_address_of_both_versions_of_ip() {
+    let listener = listen("[::]:0".parse().expect("an address"), "a test").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    for address in ["127.0.0.1", "::1"] {
+        let address: IpAddr = address.parse().expect("an address");
+        let connected = tokio::net::TcpStream::connect((address, port)).await;
+        // A host may have no IPv6.
+        assert!(connected.is_ok() || address.is_ipv6() && listener.local_addr().expect("one").is_ipv4());
+    }
+}

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use thiserror::Error;
 
 use crate::identity::{ProxyId, ServiceIdentity};
+use crate::interception::IpFamilies;
 use crate::ir::{ProxyClass, ServicePortName};
 use crate::snapshot::MeshSnapshot;
 
@@ -27,7 +28,7 @@ pub enum Unknown {
     },
 }
 
-/// Finds the class of a proxy: its identity and the service ports that its
+/// Finds the class of a proxy: its identity, the versions of IP of its pod and the service ports that its
 /// workload serves.
 ///
 /// Where several workloads say that they are beside it, those of its identity
@@ -49,7 +50,9 @@ pub fn classify(snapshot: &MeshSnapshot, proxy: &ProxyId) -> Result<ProxyClass, 
         return Err(Unknown::OtherIdentity { proxy: proxy.clone(), actual: first.identity() });
     }
     let mut serves = BTreeMap::new();
+    let mut addresses = Vec::new();
     for workload in own {
+        addresses.extend(workload.addresses.iter().copied());
         for service in snapshot.services_of(&workload.name) {
             for (port, target) in service.members.get(&workload.name).into_iter().flatten() {
                 if service.ports.contains_key(port) {
@@ -59,5 +62,6 @@ pub fn classify(snapshot: &MeshSnapshot, proxy: &ProxyId) -> Result<ProxyClass, 
         }
     }
     let trust_domain = snapshot.options().trust_domain.clone();
-    Ok(ProxyClass { trust_domain, identity: proxy.identity.clone(), serves })
+    let families = IpFamilies::of(addresses);
+    Ok(ProxyClass { trust_domain, identity: proxy.identity.clone(), families, serves })
 }

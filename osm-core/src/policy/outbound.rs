@@ -175,6 +175,7 @@ fn upstream(
     let endpoints = port
         .endpoints
         .iter()
+        .filter(|(_, endpoint)| !endpoint.is_second)
         .filter(|((_, target), endpoint)| allowed.opens(&endpoint.identity, port.protocol, *target));
     let endpoints = UpstreamEndpoints {
         name: name.clone(),

@@ -47,6 +47,9 @@ pub struct LinkedPort {
 pub struct LinkedEndpoint {
     /// The identity of the workload there.
     pub identity: ServiceIdentity,
+    /// Whether the workload is there by its first address as well, which is of the other version
+    /// of IP: who chooses between workloads counts that one.
+    pub is_second: bool,
 }
 
 impl LinkedService {
@@ -242,8 +245,25 @@ fn add_workload(
         return;
     }
     let Some(target) = target else { return };
-    for address in &workload.addresses {
-        endpoints.insert((*address, target), LinkedEndpoint { identity: workload.identity() });
+    add_addresses(workload, &workload.addresses, target, endpoints);
+}
+
+/// Adds addresses of a workload. Where they are of the other version of IP than its first one, that is
+/// added too: a service of one version, or of both in two slices, leads to the workload once.
+fn add_addresses(
+    workload: &Workload,
+    addresses: &[IpAddr],
+    target: NonZeroU16,
+    endpoints: &mut BTreeMap<SocketAddress, LinkedEndpoint>,
+) {
+    let Some(first) = workload.addresses.first() else { return };
+    for address in addresses {
+        let is_second = address.is_ipv4() != first.is_ipv4();
+        let endpoint = |is_second| LinkedEndpoint { identity: workload.identity(), is_second };
+        endpoints.insert((*address, target), endpoint(is_second));
+        if is_second {
+            endpoints.insert((*first, target), endpoint(false));
+        }
     }
 }
 
@@ -278,9 +298,7 @@ fn add_slice(
             add_workload(workload, None, endpoints, findings);
             continue;
         }
-        for address in &endpoint.addresses {
-            endpoints.insert((*address, target), LinkedEndpoint { identity: workload.identity() });
-        }
+        add_addresses(workload, &endpoint.addresses, target, endpoints);
     }
 }
 

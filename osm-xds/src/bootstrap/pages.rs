@@ -4,7 +4,9 @@
 //! These listeners stand in the bootstrap, since they are the same as long as the pod
 //! lives. Envoy opens them once the control plane has been heard, not before.
 
-use osm_core::interception::{HEALTHCHECK_PORT, METRICS_PORT};
+use std::net::IpAddr;
+
+use osm_core::interception::{HEALTHCHECK_PORT, IpFamilies, METRICS_PORT};
 use osm_core::probe::{AnsweredProbe, ProbePurpose, ProbeQuestion};
 use serde_json::{Value, json};
 
@@ -21,6 +23,8 @@ pub struct Pages {
     pub metrics: bool,
     /// The probes that it answers for its application.
     pub probes: Vec<AnsweredProbe>,
+    /// The versions of IP in which it is asked, and in which it asks its application.
+    pub families: IpFamilies,
 }
 
 /// Where a proxy says that it is ready.
@@ -52,7 +56,8 @@ end
 impl Pages {
     /// The listeners, by port.
     pub(super) fn listeners(&self) -> Vec<Value> {
-        let Self { readiness, metrics, probes } = self;
+        let Self { readiness, metrics, probes, families } = self;
+        let listener = |name: &str, port, filters, routes| listener(name, (*families, port), filters, routes);
         let mut listeners = Vec::new();
         if *metrics {
             let route = json!({ "match": { "path": METRICS_PATH }, "route": { "cluster": ADMIN_CLUSTER } });
@@ -83,9 +88,10 @@ impl Pages {
 
     /// The clusters that the listeners use.
     pub(super) fn clusters(&self, admin: &Admin) -> Vec<Value> {
-        let Self { readiness, metrics, probes } = self;
-        let pages = (*readiness || *metrics).then(|| cluster(ADMIN_CLUSTER, "1s", admin.to_json()));
-        pages.into_iter().chain(probes.iter().map(probe_cluster)).collect()
+        let Self { readiness, metrics, probes, families } = self;
+        let admin = || json!({ "address": admin.to_json() });
+        let pages = (*readiness || *metrics).then(|| cluster(ADMIN_CLUSTER, "1s", admin()));
+        pages.into_iter().chain(probes.iter().map(|probe| probe_cluster(probe, *families))).collect()
     }
 }
 
@@ -93,23 +99,23 @@ fn cluster_name(probe: &AnsweredProbe) -> String {
     format!("{}_{}_cluster", probe.container, probe.purpose.as_str())
 }
 
-fn cluster(name: &str, timeout: &str, address: Value) -> Value {
+fn cluster(name: &str, timeout: &str, endpoint: Value) -> Value {
     json!({
         "name": name,
         "type": "STATIC",
         "connect_timeout": timeout,
         "load_assignment": {
             "cluster_name": name,
-            "endpoints": [{ "lb_endpoints": [{ "endpoint": { "address": address } }] }],
+            "endpoints": [{ "lb_endpoints": [{ "endpoint": endpoint }] }],
         },
     })
 }
 
-fn probe_cluster(probe: &AnsweredProbe) -> Value {
+fn probe_cluster(probe: &AnsweredProbe, families: IpFamilies) -> Value {
     let AnsweredProbe { port, timeout, question, .. } = probe;
     let timeout = seconds(*timeout);
-    let address = json!({ "socket_address": { "address": "127.0.0.1", "port_value": port } });
-    let mut cluster = cluster(&cluster_name(probe), &timeout, address);
+    let endpoint = addresses(families.loopback(), port.get());
+    let mut cluster = cluster(&cluster_name(probe), &timeout, endpoint);
     match question {
         ProbeQuestion::Http { tls: false, .. } => {}
         ProbeQuestion::Http { tls: true, .. } => {
@@ -181,7 +187,12 @@ fn route(probe: &AnsweredProbe) -> Option<Value> {
     }
 }
 
-fn listener(name: &str, port: u16, mut filters: Vec<Value>, routes: Vec<Value>) -> Value {
+fn listener(
+    name: &str,
+    (families, port): (IpFamilies, u16),
+    mut filters: Vec<Value>,
+    routes: Vec<Value>,
+) -> Value {
     filters.push(filter(
         "envoy.filters.http.router",
         json!({ "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router" }),
@@ -195,11 +206,24 @@ fn listener(name: &str, port: u16, mut filters: Vec<Value>, routes: Vec<Value>) 
             { "name": name, "domains": ["*"], "routes": routes },
         ] },
     });
-    json!({
-        "name": name,
-        "address": { "socket_address": { "address": "0.0.0.0", "port_value": port } },
-        "filter_chains": [{ "filters": [filter("envoy.filters.network.http_connection_manager", manager)] }],
-    })
+    let mut listener = addresses(families.everywhere(), port);
+    listener["name"] = name.into();
+    listener["filter_chains"] =
+        json!([{ "filters": [filter("envoy.filters.network.http_connection_manager", manager)] }]);
+    listener
+}
+
+/// What has these addresses: the first, and what is tried or listened on besides.
+fn addresses(addresses: &[IpAddr], port: u16) -> Value {
+    let mut addresses = addresses
+        .iter()
+        .map(|address| json!({ "socket_address": { "address": address.to_string(), "port_value": port } }));
+    let mut has = json!({ "address": addresses.next() });
+    let more: Vec<Value> = addresses.map(|address| json!({ "address": address })).collect();
+    if !more.is_empty() {
+        has["additional_addresses"] = more.into();
+    }
+    has
 }
 
 fn filter(name: &str, config: Value) -> Value {

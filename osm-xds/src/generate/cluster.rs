@@ -1,7 +1,6 @@
 //! Clusters: other services, the application beside the proxy, and the outside.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr};
 
 use envoy_types::pb::envoy::config::cluster::v3::circuit_breakers::Thresholds;
 use envoy_types::pb::envoy::config::cluster::v3::cluster::{
@@ -14,6 +13,7 @@ use envoy_types::pb::envoy::extensions::upstreams::http::v3::http_protocol_optio
     UpstreamProtocolOptions, UseDownstreamHttpConfig,
 };
 use envoy_types::pb::google::protobuf::{Any, Duration, UInt32Value};
+use osm_core::interception::IpFamilies;
 use osm_core::ir::{InboundService, Upstream};
 use osm_core::model::Protocol;
 
@@ -54,12 +54,12 @@ pub fn upstream(upstream: &Upstream) -> Resource {
     resource(ResourceKind::Cluster, name, &cluster, needs, vec![origin.clone()])
 }
 
-/// The cluster of the application beside the proxy, on its loopback address.
-pub(super) fn local(service: &InboundService) -> Resource {
+/// The cluster of the application beside the proxy, on the loopback addresses of its pod.
+pub(super) fn local(service: &InboundService, families: IpFamilies) -> Resource {
     let name = names::local_cluster(&service.service, service.target_port);
-    let place = (IpAddr::V4(Ipv4Addr::LOCALHOST), service.target_port);
+    let places = families.loopback().iter().map(|address| (*address, service.target_port));
     let cluster = Cluster {
-        load_assignment: Some(endpoints::assignment(name.clone(), [place].into_iter())),
+        load_assignment: Some(endpoints::one(name.clone(), places)),
         ..cluster(name.clone(), DiscoveryType::Static, service.protocol)
     };
     resource(ResourceKind::Cluster, name, &cluster, Vec::new(), vec![service.origin.clone()])

@@ -6,6 +6,7 @@ use std::num::NonZeroU16;
 use envoy_types::pb::envoy::config::core::v3::address::Address as AddressKind;
 use envoy_types::pb::envoy::config::core::v3::socket_address::PortSpecifier;
 use envoy_types::pb::envoy::config::core::v3::{Address, Locality, SocketAddress};
+use envoy_types::pb::envoy::config::endpoint::v3::endpoint::AdditionalAddress;
 use envoy_types::pb::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier;
 use envoy_types::pb::envoy::config::endpoint::v3::{
     ClusterLoadAssignment, Endpoint, LbEndpoint, LocalityLbEndpoints,
@@ -25,12 +26,23 @@ pub fn endpoints(upstream: &UpstreamEndpoints) -> Resource {
     resource(ResourceKind::Endpoints, name, &message, Vec::new(), vec![origin.clone()])
 }
 
-/// The assignment of addresses to a cluster.
+/// The assignment of addresses to a cluster, each an endpoint.
 pub(super) fn assignment(
     cluster_name: String,
     addresses: impl Iterator<Item = (IpAddr, NonZeroU16)>,
 ) -> ClusterLoadAssignment {
-    let lb_endpoints: Vec<LbEndpoint> = addresses.map(|(ip, port)| endpoint(ip, port)).collect();
+    assigned(cluster_name, addresses.map(|(ip, port)| endpoint([socket_address(ip, port)])).collect())
+}
+
+/// The assignment of one endpoint to a cluster; its addresses are tried in turn.
+pub(super) fn one(
+    cluster_name: String,
+    addresses: impl Iterator<Item = (IpAddr, NonZeroU16)>,
+) -> ClusterLoadAssignment {
+    assigned(cluster_name, vec![endpoint(addresses.map(|(ip, port)| socket_address(ip, port)))])
+}
+
+fn assigned(cluster_name: String, lb_endpoints: Vec<LbEndpoint>) -> ClusterLoadAssignment {
     let locality = LocalityLbEndpoints {
         // Envoy needs neither; gRPC's own client ignores localities without them.
         locality: Some(Locality::default()),
@@ -52,7 +64,12 @@ pub(super) fn socket_address(ip: IpAddr, port: NonZeroU16) -> Address {
     Address { address: Some(AddressKind::SocketAddress(address)) }
 }
 
-fn endpoint(ip: IpAddr, port: NonZeroU16) -> LbEndpoint {
-    let endpoint = Endpoint { address: Some(socket_address(ip, port)), ..Default::default() };
+fn endpoint(addresses: impl IntoIterator<Item = Address>) -> LbEndpoint {
+    let mut addresses = addresses.into_iter();
+    let endpoint = Endpoint {
+        address: addresses.next(),
+        additional_addresses: addresses.map(|address| AdditionalAddress { address: Some(address) }).collect(),
+        ..Default::default()
+    };
     LbEndpoint { host_identifier: Some(HostIdentifier::Endpoint(endpoint)), ..Default::default() }
 }

@@ -26,8 +26,16 @@ const EVERY_HOST: &str = "*";
 /// All resources of one such client, in the order of their keys.
 #[must_use]
 pub fn client(ir: &ProxyIr) -> Vec<Resource> {
-    let ProxyIr { principal: _, inbound: _, outbound, upstreams, endpoints: places, refused: _, egress: _ } =
-        ir;
+    let ProxyIr {
+        principal: _,
+        families: _,
+        inbound: _,
+        outbound,
+        upstreams,
+        endpoints: places,
+        refused: _,
+        egress: _,
+    } = ir;
     let mut resources: Vec<Resource> =
         outbound.iter().flat_map(|service| outbound_service(service)).collect();
     resources.extend(upstreams.iter().filter_map(|to| upstream(to)));

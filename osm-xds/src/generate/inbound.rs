@@ -15,6 +15,7 @@ use envoy_types::pb::envoy::config::route::v3::{Route, RouteConfiguration, Virtu
 use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3::tcp_proxy as tcp;
 use envoy_types::pb::google::protobuf::UInt32Value;
 use osm_core::diagnostic::Origin;
+use osm_core::interception::IpFamilies;
 use osm_core::ir::{Access, HttpRule, InboundAccess, InboundService, TcpRule};
 
 use super::outbound::{every_request, to_cluster};
@@ -25,8 +26,8 @@ use crate::resource::{Resource, ResourceKey, ResourceKind};
 /// The application's cluster, and for HTTP the route configuration that says
 /// who may make which requests.
 #[must_use]
-pub fn inbound_service(service: &InboundService) -> Vec<Resource> {
-    let local = cluster::local(service);
+pub fn inbound_service(service: &InboundService, families: IpFamilies) -> Vec<Resource> {
+    let local = cluster::local(service, families);
     match &service.access {
         InboundAccess::Http(access) => {
             let routes = route_configuration(service, access, local.key.clone());
@@ -40,7 +41,7 @@ pub fn inbound_service(service: &InboundService) -> Vec<Resource> {
 /// server name; `None` when it serves none. A TCP service of which nobody is a
 /// client has no way in.
 #[must_use]
-pub fn inbound_listener(services: &[Arc<InboundService>]) -> Option<Resource> {
+pub fn inbound_listener(services: &[Arc<InboundService>], families: IpFamilies) -> Option<Resource> {
     let mut taken = BTreeSet::new();
     let served: Vec<&InboundService> = services
         .iter()
@@ -50,7 +51,8 @@ pub fn inbound_listener(services: &[Arc<InboundService>]) -> Option<Resource> {
     if served.is_empty() {
         return None;
     }
-    let mut message = listener::redirected(names::INBOUND_LISTENER, INBOUND_PORT, TrafficDirection::Inbound);
+    let place = (families, INBOUND_PORT);
+    let mut message = listener::redirected(names::INBOUND_LISTENER, place, TrafficDirection::Inbound);
     message.listener_filters.push(listener::server_name());
     message.filter_chains = served.iter().filter_map(|service| chain(service)).collect();
     if message.filter_chains.is_empty() {
@@ -192,13 +194,15 @@ mod tests {
         for protocol in [Protocol::Tcp, Protocol::TcpServerFirst] {
             let accesses = [Access::Everyone(everyone()), tcp(&["buyer"]), tcp(&["buyer", "thief"])];
             let listeners = accesses.map(|access| {
-                inbound_listener(&[served(protocol, InboundAccess::Tcp(access))]).expect("a listener")
+                inbound_listener(&[served(protocol, InboundAccess::Tcp(access))], IpFamilies::V4)
+                    .expect("a listener")
             });
             assert!(listeners.iter().all(|listener| *listener == listeners[0]), "{protocol}");
         }
         let accesses = [Access::Everyone(everyone()), http(&["buyer"]), Access::Nobody(everyone())];
         let listeners = accesses.map(|access| {
-            inbound_listener(&[served(Protocol::Http, InboundAccess::Http(access))]).expect("a listener")
+            inbound_listener(&[served(Protocol::Http, InboundAccess::Http(access))], IpFamilies::V4)
+                .expect("a listener")
         });
         assert!(listeners.iter().all(|listener| *listener == listeners[0]));
     }

@@ -1,6 +1,6 @@
 //! What listeners of all kinds are made of.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::num::NonZeroU16;
 
 use envoy_types::pb::envoy::config::core::v3::{Address, TrafficDirection};
@@ -12,6 +12,7 @@ use envoy_types::pb::envoy::extensions::filters::listener::tls_inspector::v3::Tl
 use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3::TcpProxy;
 use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3::tcp_proxy::ClusterSpecifier;
 use envoy_types::pb::google::protobuf::{Any, BoolValue};
+use osm_core::interception::IpFamilies;
 
 use super::endpoints::socket_address;
 use crate::encode::pack;
@@ -21,12 +22,20 @@ pub(super) const OUTBOUND_PORT: u16 = 15001;
 /// Where incoming connections are redirected to.
 pub(super) const INBOUND_PORT: u16 = 15003;
 
-/// A listener on a port of the pod, to which connections are redirected.
-pub(super) fn redirected(name: &str, port: u16, direction: TrafficDirection) -> Listener {
-    let address = NonZeroU16::new(port).map(|port| socket_address(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port));
+/// A listener on a port of the pod, to which connections are redirected: a socket for each
+/// version of IP, since only so it is known where a connection was going.
+pub(super) fn redirected(
+    name: &str,
+    (families, port): (IpFamilies, u16),
+    direction: TrafficDirection,
+) -> Listener {
+    let port = NonZeroU16::new(port);
+    let mut addresses =
+        families.everywhere().iter().filter_map(|address| Some(socket_address(*address, port?)));
     Listener {
         name: name.to_owned(),
-        address,
+        address: addresses.next(),
+        additional_addresses: addresses.map(additional).collect(),
         traffic_direction: direction.into(),
         listener_filters: vec![original_destination()],
         ..Default::default()

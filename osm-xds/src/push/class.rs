@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use osm_core::identity::ServiceIdentity;
+use osm_core::interception::IpFamilies;
 use osm_core::ir::{InboundService, ProxyClass};
 use osm_core::policy;
 use osm_core::snapshot::MeshSnapshot;
@@ -14,7 +15,7 @@ use super::subscriber::SubscriptionId;
 use super::work::Work;
 use crate::client::ClientKind;
 use crate::generate;
-use crate::resource::Resource;
+use crate::resource::{Resource, ResourceKind};
 use crate::view::{Layer, LayerId};
 
 /// A number for a class, since comparing classes is dear.
@@ -30,11 +31,14 @@ pub(super) struct ClassKey {
 
 impl ClassKey {
     /// The class of a client of this kind. A gRPC library is told nothing about
-    /// what its workload serves.
+    /// what its workload serves, and has no listener.
     pub(super) fn new(mut class: ProxyClass, client: ClientKind) -> Self {
         match client {
             ClientKind::Envoy => {}
-            ClientKind::Grpc => class.serves.clear(),
+            ClientKind::Grpc => {
+                class.serves.clear();
+                class.families = IpFamilies::default();
+            }
         }
         Self { class, client }
     }
@@ -50,6 +54,8 @@ pub(super) struct ClassState {
     pub(super) layer: Arc<Layer>,
     inbound: Vec<(Arc<InboundService>, Vec<Arc<Resource>>)>,
     listener: Option<Arc<Resource>>,
+    /// The listener of outgoing connections, where it is not the one that all have.
+    outbound: Option<Arc<Resource>>,
     secrets: Vec<Arc<Resource>>,
 }
 
@@ -62,6 +68,7 @@ impl ClassState {
             layer: Arc::new(Layer::new(LayerId::unique(), [])),
             inbound: Vec::new(),
             listener: None,
+            outbound: None,
             secrets: Vec::new(),
         }
     }
@@ -74,19 +81,25 @@ impl ClassState {
     /// Decides anew what is served, and says whether that changed the layer.
     pub(super) fn refresh(&mut self, snapshot: &MeshSnapshot, trust: Option<&str>, work: &mut Work) -> bool {
         let decided = policy::inbound(snapshot, &self.key.class);
+        let families = self.key.class.families;
         work.compiled += decided.len() as u64;
         let decided: Vec<Arc<InboundService>> = decided.into_iter().map(Arc::new).collect();
         let same = decided.iter().eq(self.inbound.iter().map(|(service, _)| service));
         if !same || self.listener.is_none() {
-            self.listener = generate::inbound_listener(&decided).map(Arc::new);
+            self.listener = generate::inbound_listener(&decided, families).map(Arc::new);
             work.generated += u64::from(self.listener.is_some());
         }
         let inbound = reuse(decided, Some(&self.inbound), |service| {
-            let resources: Vec<_> = generate::inbound_service(service).into_iter().map(Arc::new).collect();
+            let resources: Vec<_> =
+                generate::inbound_service(service, families).into_iter().map(Arc::new).collect();
             work.generated += resources.len() as u64;
             resources
         });
         self.inbound = inbound;
+        self.outbound = match families {
+            IpFamilies::V4 => None,
+            IpFamilies::V6 | IpFamilies::Both => self.own_outbound(snapshot, work),
+        };
         self.refresh_secrets(trust, work)
     }
 
@@ -101,12 +114,21 @@ impl ClassState {
         self.relayer()
     }
 
+    /// The listener of outgoing connections as pods of these versions of IP have it. It hides the
+    /// one that all have.
+    fn own_outbound(&self, snapshot: &MeshSnapshot, work: &mut Work) -> Option<Arc<Resource>> {
+        let all = generate::outbound_listener(&policy::egress(snapshot), self.key.class.families);
+        work.generated += all.len() as u64;
+        all.into_iter().find(|resource| resource.key.kind == ResourceKind::Listener).map(Arc::new)
+    }
+
     fn relayer(&mut self) -> bool {
         let now: Vec<&Arc<Resource>> = self
             .inbound
             .iter()
             .flat_map(|(_, resources)| resources)
             .chain(&self.listener)
+            .chain(&self.outbound)
             .chain(&self.secrets)
             .collect();
         let kept: BTreeSet<_> = now.iter().map(|resource| &resource.key).collect();

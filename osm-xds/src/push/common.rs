@@ -1,8 +1,10 @@
-//! What every Envoy has, whoever it is: the listener of outgoing connections, and trust.
+//! What every Envoy has, whoever it is: the listener of outgoing connections, as pods of IPv4
+//! have it, and trust.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use osm_core::interception::IpFamilies;
 use osm_core::policy;
 use osm_core::snapshot::MeshSnapshot;
 
@@ -27,7 +29,7 @@ impl Common {
 
     /// Writes it anew, and says whether it changed.
     pub(super) fn refresh(&mut self, snapshot: &MeshSnapshot, trust: Option<&str>, work: &mut Work) -> bool {
-        let mut now = generate::outbound_listener(&policy::egress(snapshot));
+        let mut now = generate::outbound_listener(&policy::egress(snapshot), IpFamilies::V4);
         now.extend(trust.map(generate::trust_secret));
         work.generated += now.len() as u64;
         let kept: BTreeSet<_> = now.iter().map(|resource| resource.key.clone()).collect();

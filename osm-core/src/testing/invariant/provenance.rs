@@ -36,7 +36,7 @@ type Decision<'a> = (String, &'static [Kind], &'a Origin);
 #[must_use]
 pub fn origins(ir: &ProxyIr) -> Vec<Decision<'_>> {
     // Without `..`, so that no part can be forgotten.
-    let ProxyIr { principal: _, inbound, outbound, upstreams, endpoints, refused, egress } = ir;
+    let ProxyIr { principal: _, families: _, inbound, outbound, upstreams, endpoints, refused, egress } = ir;
     let mut all = Vec::new();
     inbound.iter().for_each(|service| of_inbound(service, &mut all));
     outbound.iter().for_each(|service| of_outbound(service, &mut all));
