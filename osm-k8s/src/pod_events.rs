@@ -201,7 +201,7 @@ mod tests {
         // Each begins an Event; what lasts is counted in it.
         let begun: Vec<_> = told.iter().filter(|text| text.starts_with("POST ")).collect();
         assert_eq!(begun.len(), 2, "{told:?}");
-        assert!((8..=12).contains(&told.len()), "{told:?}");
+        assert!((11..=15).contains(&told.len()), "{told:?}");
     }
 
     #[tokio::test(start_paused = true)]
