@@ -21,6 +21,7 @@ mod keeper;
 mod layout;
 mod programs;
 mod ready;
+mod running;
 
 pub use first_process::run as first_process;
 pub use keeper::keep;
@@ -82,7 +83,8 @@ impl Cluster {
         }
     }
 
-    /// Shows it to a command: `KUBECONFIG`, and `kubectl` on the path.
+    /// Shows it to a command: `KUBECONFIG`, and `kubectl` on the path. How parts of it are taken
+    /// away is said for the project's own: `OSM_CLUSTER`.
     pub fn show_to<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         match self {
             Self::Given { kubeconfig } => command.env("KUBECONFIG", kubeconfig),
@@ -93,6 +95,7 @@ impl Cluster {
                 if let Ok(path) = path {
                     command.env("PATH", path);
                 }
+                command.env("OSM_CLUSTER", format!("{} cluster", layout.keeper().display()));
                 command.env("KUBECONFIG", layout.kubeconfig())
             }
         }
@@ -160,6 +163,47 @@ pub fn load(root: &Path, archive: &Path) -> Result<()> {
     ready::import(&layout(root, PathBuf::new())?, archive)
 }
 
+/// Takes a program of the cluster that is up away, as a crash would: `kube-apiserver`, `etcd` and so on.
+///
+/// # Errors
+/// When there is no such program, or it does not end.
+pub fn stop(root: &Path, program: &str) -> Result<()> {
+    let file = wish(root, program)?;
+    let told = File::create_new(&file).map(drop);
+    told.with_context(|| format!("writing {}: is a cluster up, and {program} there?", file.display()))?;
+    until(&format!("end of {program}"), || {
+        let said = std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+        Ok(said == layout::ENDED)
+    })
+}
+
+/// Starts a program again that was taken away. It may take a while until it serves.
+///
+/// # Errors
+/// When it was not taken away.
+pub fn start_again(root: &Path, program: &str) -> Result<()> {
+    let file = wish(root, program)?;
+    std::fs::remove_file(&file).with_context(|| format!("removing {}: was it taken away?", file.display()))
+}
+
+/// The file by which a program is wanted away.
+fn wish(root: &Path, program: &str) -> Result<PathBuf> {
+    let programs = [commands::first(), commands::second()].concat();
+    if !programs.iter().any(|each| each.name() == program) {
+        let names: Vec<&str> = programs.iter().map(commands::Program::name).collect();
+        bail!("{program} is no program of the cluster; those are {}", names.join(", "));
+    }
+    Ok(layout(root, PathBuf::new())?.away().join(program))
+}
+
+/// Kills a container of the cluster that is up, by its number. The cluster's API server is not asked.
+///
+/// # Errors
+/// When there is no such container.
+pub fn kill_container(root: &Path, id: &str) -> Result<()> {
+    ready::kill_container(&layout(root, PathBuf::new())?, id)
+}
+
 /// Sees to it that everything is there that a cluster needs, before anything is started.
 fn prepare(root: &Path) -> Result<Layout> {
     if !packages::is_root()? {
@@ -187,7 +231,7 @@ fn start(layout: &Layout, tied: bool) -> Result<Child> {
     std::fs::create_dir_all(&layout.cache).with_context(|| format!("making {}", layout.cache.display()))?;
     let log = File::create(&said).with_context(|| format!("writing {}", said.display()))?;
     // A copy of this program: what has compiled the tests meanwhile may have put another in its place.
-    let own = layout.cache.join("keeper");
+    let own = layout.keeper();
     std::fs::copy("/proc/self/exe", &own)
         .with_context(|| format!("copying this program to {}", own.display()))?;
     let mut keeper = Command::new(own);

@@ -76,6 +76,21 @@ enum ClusterVerb {
     Down,
     /// Gives the one that is up the images of the mesh and of its tests
     Load,
+    /// Takes a program of the one that is up away, as a crash would, such as `kube-apiserver` or `etcd`
+    Stop {
+        /// Its name
+        program: String,
+    },
+    /// Starts a program again that was taken away
+    Start {
+        /// Its name
+        program: String,
+    },
+    /// Kills a container of the one that is up, without asking its API server
+    Kill {
+        /// Its number, as the pod's status says it
+        container: String,
+    },
     /// The process that a cluster lives by
     #[command(hide = true)]
     Keep {
@@ -168,6 +183,9 @@ fn run_cluster(root: &Path, verb: ClusterVerb) -> anyhow::Result<()> {
         ClusterVerb::Load => {
             images::make(root)?.1.iter().try_for_each(|image| cluster::load(root, &image.file))
         }
+        ClusterVerb::Stop { program } => cluster::stop(root, &program),
+        ClusterVerb::Start { program } => cluster::start_again(root, &program),
+        ClusterVerb::Kill { container } => cluster::kill_container(root, &container),
         ClusterVerb::Keep { layout, tied } => cluster::keep(&layout, tied),
         ClusterVerb::FirstProcess { layout } => cluster::first_process(&layout),
     }

@@ -119,6 +119,8 @@ fn controller_manager() -> Program {
         "kube-controller-manager",
         &[
             &["--leader-elect=false", "--use-service-account-credentials"],
+            // Tests take the API server away for a minute. A node whose word did not come through is not dead.
+            &["--node-monitor-grace-period=5m"],
             &["--allocate-node-cidrs", &format!("--cluster-cidr={PODS}"), "--node-cidr-mask-size=24"],
             &[&format!("--service-cluster-ip-range={SERVICES}")],
             &strs(&files),

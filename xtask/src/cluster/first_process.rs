@@ -1,23 +1,22 @@
 //! The first process of a cluster, in namespaces of its own: it puts files where the
 //! cluster's programs look for them, starts those, and buries whoever is left behind.
-//! It ends with any of them, since a cluster with a part missing is worse than none.
+//! It ends with any of them that nobody wants away, since a cluster with a part missing
+//! is worse than none.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
-use anyhow::{Context, Result, bail};
-use nix::errno::Errno;
+use anyhow::{Context, Result};
 use nix::mount::{MsFlags, mount};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::wait::{WaitStatus, wait};
 
-use super::commands::{self, Program};
+use super::commands;
 use super::keeper::{CONFIG, DATA, ip};
 use super::layout::{
     INSIDE, INSIDE_CONFIG, INSIDE_PROGRAMS, INSIDE_STATE, LINK_PREFIX, Layout, MACHINE, NODE, SERVICES,
 };
+use super::running::Running;
 use super::until;
 use crate::workspace::output;
 
@@ -46,34 +45,14 @@ pub fn run(layout: &Layout) -> Result<()> {
     network()?;
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).context("asking for the limit of open files")?;
     setrlimit(Resource::RLIMIT_NOFILE, most, most).context("raising the limit of open files")?;
-    let mut started = Vec::new();
-    for program in commands::first() {
-        started.push((start(&program)?, program));
-    }
+    let mut running = Running::default();
+    running.start(commands::first())?;
     until("API server", || {
-        for (child, program) in &mut started {
-            if let Some(status) = child.try_wait().context("looking at the cluster's programs")? {
-                bail!("{} ended with {status}", program.name());
-            }
-        }
+        running.look()?;
         Ok(output(&mut readiness()).is_ok())
     })?;
-    for program in commands::second() {
-        started.push((start(&program)?, program));
-    }
-    loop {
-        let (process, how) = match wait() {
-            Ok(WaitStatus::Exited(process, code)) => (process, format!("status {code}")),
-            Ok(WaitStatus::Signaled(process, signal, _)) => (process, signal.to_string()),
-            Ok(_) | Err(Errno::EINTR) => continue,
-            Err(error) => return Err(error).context("waiting for the cluster's programs"),
-        };
-        if let Some((_, program)) =
-            started.iter().find(|(child, _)| child.id() == process.as_raw().unsigned_abs())
-        {
-            bail!("{} ended with {how}", program.name());
-        }
-    }
+    running.start(commands::second())?;
+    running.watch()
 }
 
 fn mounts(layout: &Layout) -> Result<()> {
@@ -122,22 +101,6 @@ fn network() -> Result<()> {
     // Only to be found: kube-proxy exchanges the address before the route is used.
     ip(&["route", "add", SERVICES, "via", &MACHINE.to_string()])?;
     std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").context("letting pods through")
-}
-
-fn start(program: &Program) -> Result<Child> {
-    let log = Path::new("/var/log").join(format!("{}.log", program.name()));
-    let log = File::create(&log).with_context(|| format!("writing {}", log.display()))?;
-    let errors = log.try_clone().context("writing a log")?;
-    let child = Command::new(&program.path)
-        .args(&program.arguments)
-        .env_remove("KUBECONFIG")
-        .env("HOME", "/run")
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(log)
-        .stderr(errors)
-        .spawn();
-    child.with_context(|| format!("starting {}", program.path))
 }
 
 fn readiness() -> Command {

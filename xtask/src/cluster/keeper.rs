@@ -96,7 +96,7 @@ fn end_by(life: &Arc<Mutex<Option<ChildStdin>>>, event: impl FnOnce() + Send + '
 
 fn prepare(layout: &Layout) -> Result<()> {
     remove(&layout.logs())?;
-    for folder in [layout.state().join(DATA), layout.tools(), layout.logs()] {
+    for folder in [layout.state().join(DATA), layout.away(), layout.tools(), layout.logs()] {
         std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
     }
     // A copy: whoever edits the sources meanwhile does not pull them from under the cluster.

@@ -38,6 +38,11 @@ pub(super) const INSIDE_PROGRAMS: &str = "/run/osm-e2e/programs";
 /// `e2e/cluster/config`, as the cluster sees it.
 pub(super) const INSIDE_CONFIG: &str = "/run/osm-e2e/config";
 
+/// The folder, in that of the running cluster, with a file for each program that is to be away.
+pub(super) const AWAY: &str = "away";
+/// What such a file says when the program has ended.
+pub(super) const ENDED: &str = "ended";
+
 /// The folders that a cluster is made of.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 pub struct Layout {
@@ -59,6 +64,12 @@ impl Layout {
         self.cache.join("run")
     }
 
+    /// Where somebody says which programs are to be away, each by a file with its name.
+    #[must_use]
+    pub fn away(&self) -> PathBuf {
+        self.state().join(AWAY)
+    }
+
     /// What the programs log. It stays until the next cluster.
     #[must_use]
     pub fn logs(&self) -> PathBuf {
@@ -69,6 +80,12 @@ impl Layout {
     #[must_use]
     pub fn kubeconfig(&self) -> PathBuf {
         self.state().join("kubeconfig")
+    }
+
+    /// The program that keeps the cluster: a copy of this one.
+    #[must_use]
+    pub fn keeper(&self) -> PathBuf {
+        self.cache.join("keeper")
     }
 
     /// A folder with `kubectl` in it and nothing else, to be put on a path.

@@ -50,10 +50,24 @@ pub(super) fn import(layout: &Layout, archive: &Path) -> Result<()> {
     output(images(layout).arg("import").arg(archive)).map(drop)
 }
 
+/// Kills a container, without asking anybody else.
+///
+/// # Errors
+/// When there is no such container.
+pub(super) fn kill_container(layout: &Layout, id: &str) -> Result<()> {
+    output(runtime(layout).args(["tasks", "kill", "--signal", "SIGKILL", id])).map(drop)
+}
+
 fn images(layout: &Layout) -> Command {
+    let mut ctr = runtime(layout);
+    ctr.arg("images");
+    ctr
+}
+
+fn runtime(layout: &Layout) -> Command {
     let mut ctr = Command::new("ctr");
     ctr.arg("--address").arg(layout.state().join("containerd.sock"));
-    ctr.args(["--namespace", "k8s.io", "images"]).stdin(Stdio::null());
+    ctr.args(["--namespace", "k8s.io"]).stdin(Stdio::null());
     ctr
 }
 
