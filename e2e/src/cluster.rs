@@ -8,6 +8,7 @@ pub mod client;
 pub mod inventory;
 pub mod members;
 pub mod mesh;
+pub mod parts;
 pub mod proxies;
 pub mod replicas;
 
