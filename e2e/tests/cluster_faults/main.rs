@@ -6,6 +6,7 @@
 //! parts of it are taken away.
 
 mod outages;
+mod rollout;
 
 use anyhow::{Result, ensure};
 use osm_e2e::cluster::bookstore::{ALL_TO_V1, ALL_TO_V2, allow_by_policy, deploy};
@@ -61,7 +62,8 @@ fn walk(mesh: &mut Option<Mesh>) -> Result<()> {
         Ok(saw)
     })?;
     step("the bookstore and others make requests", prepare)?;
-    outages::STEPS.iter().try_for_each(|(title, work)| step(title, work))?;
+    let steps = [outages::STEPS, rollout::STEPS].concat();
+    steps.into_iter().try_for_each(|(title, work)| step(title, work))?;
     step("nothing is left after the mesh was uninstalled", || {
         mesh.take().map_or(Ok(()), Mesh::uninstall)?;
         before.compare()

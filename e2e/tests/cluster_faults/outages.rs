@@ -20,7 +20,7 @@ pub(crate) const STEPS: &[Step] = &[
 /// How long the API server is away.
 const MINUTE: Duration = Duration::from_secs(60);
 /// How long a control plane is looked at that must not become ready.
-const LOOKED_AT: Duration = Duration::from_secs(20);
+const LOOKED_AT: Duration = Duration::from_secs(10);
 
 /// Looks again and again until a time has passed. Returns how often.
 fn for_so_long(time: Duration, mut look: impl FnMut() -> Result<()>) -> Result<u32> {

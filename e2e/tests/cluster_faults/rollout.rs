@@ -1,0 +1,87 @@
+//! The webhook is away while pods are exchanged.
+
+use anyhow::{Result, bail, ensure};
+use serde_json::Value;
+
+use osm_e2e::cluster::Step;
+use osm_e2e::cluster::parts::ControlPlane;
+use osm_e2e::kubectl::{apply, delete, get, kubectl, rolled_out, until};
+
+use super::Seen;
+
+/// What is done, and the step's title.
+pub(crate) const STEPS: &[Step] = &[(
+    "without webhook no pod of the mesh starts, others do, and a rollout goes on with it",
+    without_webhook,
+)];
+
+/// Something of a namespace that is not of the mesh.
+const OUTSIDE: &str = r#"
+apiVersion: v1
+kind: Namespace
+metadata: {name: outside}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: undisturbed, namespace: outside}
+spec:
+  selector: {matchLabels: {app: undisturbed}}
+  template:
+    metadata: {labels: {app: undisturbed}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers:
+      - name: serves
+        image: osm-traffic:dev
+        args: ["serve", "--name", "undisturbed", "--http", "8080"]
+        readinessProbe: {httpGet: {path: /, port: 8080}, periodSeconds: 1}
+"#;
+
+/// The pods of the bookstore's first version.
+fn pods() -> Result<Vec<Value>> {
+    let pods = get(&["pods", "--namespace=bookstore", "--selector=app=bookstore,version=v1"])?;
+    Ok(pods["items"].as_array().cloned().unwrap_or_default())
+}
+
+fn names(pods: &[Value]) -> Vec<String> {
+    pods.iter().filter_map(|pod| pod["metadata"]["name"].as_str()).map(str::to_owned).collect()
+}
+
+fn without_webhook() -> Result<String> {
+    let seen = Seen::now()?;
+    let before = names(&pods()?);
+    let control_plane = ControlPlane::find()?;
+    kubectl(&["scale", "--namespace=osm-system", "deployment/osm-controller", "--replicas=0"])?;
+    let kill = ["delete", "pod", "--namespace=osm-system", "--selector=app=osm-controller"];
+    kubectl(&[&kill[..], &["--grace-period=0", "--force"]].concat())?;
+    // The object goes before the process does.
+    until("end of the control plane", || match control_plane.page("/health/alive") {
+        Ok(_) => bail!("it answers"),
+        Err(_) => Ok(()),
+    })?;
+    kubectl(&["rollout", "restart", "--namespace=bookstore", "deployment/bookstore-v1"])?;
+    apply(OUTSIDE)?;
+    rolled_out("outside", &["deployment/undisturbed"])?;
+    let refusals = until("refusal of a pod", || {
+        let events = ["events", "--namespace=bookstore", "--field-selector=reason=FailedCreate"];
+        let events = get(&events)?;
+        let events = events["items"].as_array().cloned().unwrap_or_default();
+        let refused =
+            events.iter().filter(|event| event["message"].to_string().contains("osm-inject.k8s.io"));
+        match refused.count() {
+            0 => bail!("no pod was refused: {events:?}"),
+            count => Ok(count),
+        }
+    })?;
+    ensure!(names(&pods()?) == before, "there are other pods than {before:?}");
+    kubectl(&["scale", "--namespace=osm-system", "deployment/osm-controller", "--replicas=1"])?;
+    rolled_out("osm-system", &["deployment/osm-controller"])?;
+    rolled_out("bookstore", &["deployment/bookstore-v1"])?;
+    let after = pods()?;
+    for pod in after.iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null()) {
+        ensure!(pod["metadata"]["labels"]["osm-proxy-uuid"].is_string(), "a pod without sidecar: {pod}");
+        ensure!(!before.contains(&pod["metadata"]["name"].as_str().unwrap_or_default().to_owned()), "{pod}");
+    }
+    delete(OUTSIDE)?;
+    Ok(format!("{}; pods were refused ({refusals} event)", seen.until_a_change_is_in_force()?))
+}
