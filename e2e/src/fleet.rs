@@ -1,4 +1,5 @@
-//! A fleet: the real controller as a process of its own, a generated mesh, and
+//! A fleet: the real controller as a process of its own, a generated mesh in files or in a
+//! real API server, and
 //! simulated proxies that ask and acknowledge as Envoy does.
 //!
 //! It measures what a mesh of a size costs: the storm when all proxies connect,
@@ -6,6 +7,9 @@
 //! concerns has acknowledged it; or so many a second, many at once, or for long. Proxies share one process here and are kept
 //! cheap; what is measured is the controller's.
 
+mod admission;
+mod api;
+mod api_server;
 mod board;
 mod controller;
 mod credentials;
@@ -21,10 +25,12 @@ mod run;
 mod single;
 mod stream;
 mod wire;
+mod world;
 
+pub use admission::{AdmissionCourse, AdmissionFigures, AdmissionOptions, admit};
 pub use figures::{
-    BurstFigures, ChangeFigures, CourseFigures, Figures, Percentiles, Pushes, SoakFigures, SteadyFigures,
-    StormFigures,
+    BurstFigures, ChangeFigures, CourseFigures, Figures, Percentiles, Pushes, SoakFigures, StartFigures,
+    SteadyFigures, StormFigures,
 };
 pub use manifests::{documents, of_object};
 pub use options::{ChangeKind, Course, DialectKind, FleetOptions, Mode};

@@ -93,3 +93,31 @@ fn many_changes_arrive_however_fast_they_come() {
     let figures = measure(&["--soak=200"]);
     assert!(number(&figures, "/changes/memory_last") > 0.0, "{figures}");
 }
+
+/// The folder of etcd and kube-apiserver.
+#[allow(clippy::disallowed_methods, reason = "the tests are told by the environment where programs are")]
+fn api_server() -> String {
+    let programs = std::env::var("OSM_API_SERVER_PROGRAMS").expect("OSM_API_SERVER_PROGRAMS names a folder");
+    format!("--api-server={programs}")
+}
+
+#[test]
+#[ignore = "needs osm-controller, etcd and kube-apiserver: built by `cargo xtask test`"]
+fn a_change_in_an_api_server_reaches_those_who_may_reach_the_service() {
+    let figures = measure(&["--change=endpoint", &api_server()]);
+    assert_bounded(&figures, 4.0);
+    assert!(number(&figures, "/start/seconds") > 0.0, "{figures}");
+    let figures = measure(&["--rate=40", "--seconds=1", &api_server()]);
+    assert_eq!(number(&figures, "/changes/count"), 40.0, "{figures}");
+}
+
+#[test]
+#[ignore = "needs osm-controller, etcd and kube-apiserver: built by `cargo xtask test`"]
+fn admissions_are_measured_with_a_controller_of_their_own() {
+    let output = Command::new(env!("CARGO_BIN_EXE_osm-admission"))
+        .args(["--pods=200", &api_server()])
+        .output()
+        .expect("the program can be run");
+    let (said, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && said.contains("a minute at half a core"), "{said}{errors}");
+}

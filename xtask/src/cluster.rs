@@ -130,6 +130,14 @@ pub fn require(root: &Path) -> Result<()> {
     programs::require()
 }
 
+/// The folder of Kubernetes' own programs, built now if they are not there.
+///
+/// # Errors
+/// When they can't be built.
+pub fn programs(root: &Path) -> Result<PathBuf> {
+    programs::ensure(&sources(root), &layout(root, PathBuf::new())?.cache)
+}
+
 fn sources(root: &Path) -> PathBuf {
     root.join("e2e/cluster/node")
 }

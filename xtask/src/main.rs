@@ -116,6 +116,18 @@ enum Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// The same with the objects in a real API server
+    Source {
+        /// Passed to `osm-fleet`, for example `--services 1000 --endpoints 20`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Pods that are admitted
+    Admission {
+        /// Passed to `osm-admission`, for example `--pods 1000`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Snapshots of meshes of several sizes: from scratch, and after one change
     Snapshot {
         /// Passed to `osm-snapshot`, for example `--runs 20`
@@ -165,6 +177,8 @@ fn run(verb: Verb) -> anyhow::Result<()> {
             Ok(())
         }
         Verb::Bench(Bench::Fleet { arguments }) => bench::fleet(&root, &arguments),
+        Verb::Bench(Bench::Source { arguments }) => bench::source(&root, &arguments),
+        Verb::Bench(Bench::Admission { arguments }) => bench::admission(&root, &arguments),
         Verb::Bench(Bench::Snapshot { arguments }) => bench::snapshot(&root, &arguments),
         Verb::Goldens => goldens::run(&root),
         Verb::Fuzz { target: Some(target), minimise: true, .. } => fuzz::minimise(&root, &target),

@@ -38,6 +38,7 @@ pub fn run(root: &Path) -> Result<()> {
     let envoy = envoy::ensure()?;
     let grpc = grpc::ensure(root)?;
     let helm = helm::ensure()?;
+    let programs = cluster::programs(root)?;
     let mut targets = ignored_targets(&Tree::load(root)?);
     targets.retain(|target, _| !target.starts_with(CLUSTER));
     for (target, needs) in by_weight(&targets) {
@@ -52,7 +53,8 @@ pub fn run(root: &Path) -> Result<()> {
             if needs == Needs::Root {
                 command.arg("--test-threads=1");
             }
-            succeed(command.env("OSM_ENVOY", &envoy).env("OSM_GRPC", &grpc).env("OSM_HELM", &helm))
+            command.env("OSM_ENVOY", &envoy).env("OSM_GRPC", &grpc).env("OSM_HELM", &helm);
+            succeed(command.env("OSM_API_SERVER_PROGRAMS", &programs))
         })?;
     }
     e2e::run(root, CLUSTER, None)

@@ -54,13 +54,13 @@ pub(super) fn find(said: Option<&Path>) -> Result<PathBuf> {
 }
 
 impl ControllerProcess {
-    /// Starts a controller on the manifests in a folder, and waits until it is ready.
-    pub(super) fn start(program: &Path, manifests: &Path, authority: &Path, scratch: &Path) -> Result<Self> {
+    /// Starts a controller that is told where objects are, and waits until it is ready.
+    pub(super) fn start(program: &Path, source: &[String], authority: &Path, scratch: &Path) -> Result<Self> {
         let (ready, log) = (scratch.join("ready.json"), scratch.join("controller.log"));
         let output = File::create(&log).context("the controller's log")?;
         let child = Command::new(program)
-            .arg("--source")
-            .arg(format!("files:{}", manifests.display()))
+            .args(source)
+            .env_remove("KUBECONFIG")
             .args(["--xds-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--max-proxies", "100000"])
             .arg("--ca-folder")
             .arg(authority)

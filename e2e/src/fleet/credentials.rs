@@ -11,6 +11,7 @@ use osm_certs::in_process::InProcessCa;
 use osm_certs::issuer::Issuer;
 use osm_certs::subject::Subject;
 use osm_core::identity::{ProxyId, TrustDomain};
+use rustls::client::WantsClientCert;
 
 /// How long they are valid: longer than any measurement.
 const VALIDITY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -38,14 +39,24 @@ impl Credentials {
         let subject = Subject::Proxy { trust_domain: self.trust_domain.clone(), proxy: proxy.clone() };
         let Enrolment { key, request } = Enrolment::new(subject, VALIDITY).context("a key")?;
         let chain = self.authority.sign(&request).await.context("a certificate")?;
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .context("TLS")?
-            .with_root_certificates(Arc::clone(&self.roots))
+        let mut config = self
+            .builder()?
             .with_client_auth_cert(chain.der().to_vec(), key.der().clone_key())
             .context("TLS")?;
         config.alpn_protocols = vec![b"h2".to_vec()];
         Ok(config)
+    }
+
+    /// TLS of somebody who believes the authority and has no certificate.
+    pub(super) fn of_a_stranger(&self) -> Result<rustls::ClientConfig> {
+        Ok(self.builder()?.with_no_client_auth())
+    }
+
+    fn builder(&self) -> Result<rustls::ConfigBuilder<rustls::ClientConfig, WantsClientCert>> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        Ok(rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .context("TLS")?
+            .with_root_certificates(Arc::clone(&self.roots)))
     }
 }

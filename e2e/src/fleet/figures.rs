@@ -11,6 +11,8 @@ pub struct Figures {
     pub options: FleetOptions,
     /// How many proxies were connected.
     pub proxies: usize,
+    /// From nothing to the first snapshot.
+    pub start: StartFigures,
     /// All proxies connecting at once.
     pub storm: StormFigures,
     /// What happened then.
@@ -30,6 +32,17 @@ pub enum CourseFigures {
     Burst(BurstFigures),
     /// Many, for a long time.
     Soak(SoakFigures),
+}
+
+/// What it took until the controller had read the mesh and was ready.
+#[derive(Debug, Clone, Copy)]
+pub struct StartFigures {
+    /// From the start of the process.
+    pub seconds: f64,
+    /// Its computing time.
+    pub cpu_seconds: f64,
+    /// The most memory until then, in bytes.
+    pub memory_peak: u64,
 }
 
 /// What it took until every proxy had everything. Memory is the controller's.
@@ -62,7 +75,7 @@ pub struct ChangeFigures {
     pub proxies: f64,
     /// Proxies that should have got something new, according to the plan.
     pub expected: f64,
-    /// From the change of the file to the last acknowledgement, in milliseconds.
+    /// From the change of the object to the last acknowledgement, in milliseconds.
     pub latency: Percentiles,
     /// The controller's computing time for a change, in milliseconds.
     pub cpu_ms: f64,
@@ -87,7 +100,7 @@ pub struct SteadyFigures {
     pub overtaken: usize,
     /// How much too late one was made at most, in milliseconds.
     pub latest_start_ms: f64,
-    /// From the change of the file until all clients have it, in milliseconds.
+    /// From the change of the object until all clients have it, in milliseconds.
     pub latency: Percentiles,
     /// The controller's computing time for a change, in milliseconds, and as a part
     /// of a processor.
@@ -179,7 +192,7 @@ impl Figures {
     /// Everything, with its units in the names.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let Self { options, proxies, storm, changes, idle } = self;
+        let Self { options, proxies, start, storm, changes, idle } = self;
         let per_proxy = |all: u64| all as f64 / (*proxies).max(1) as f64;
         json!({
             "shape": {
@@ -189,6 +202,10 @@ impl Figures {
                 "change": format!("{:?}", options.change).to_lowercase(),
                 "dialect": format!("{:?}", options.dialect).to_lowercase(),
                 "course": format!("{:?}", options.course()).to_lowercase(),
+                "source": if options.api_server.is_some() { "kubernetes" } else { "files" },
+            },
+            "start": {
+                "seconds": start.seconds, "cpu_seconds": start.cpu_seconds, "memory_peak": start.memory_peak,
             },
             "storm": {
                 "proxies": proxies, "seconds": storm.seconds, "cpu_seconds": storm.cpu_seconds,

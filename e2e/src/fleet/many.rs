@@ -6,7 +6,8 @@ use anyhow::{Result, ensure};
 
 use super::figures::{BurstFigures, Percentiles, Pushes, SoakFigures, SteadyFigures};
 use super::plan::PlannedChange;
-use super::run::{Measurement, write};
+use super::run::Measurement;
+use super::world::Writer;
 
 /// How many changes of a long time are on their way at once.
 const SOAK_WINDOW: usize = 20;
@@ -26,7 +27,7 @@ impl Measurement {
             let due = begin + Duration::from_secs_f64(number as f64 / rate);
             tokio::time::sleep_until(due.into()).await;
             late = late.max(due.elapsed());
-            overtaken += usize::from(!self.make(&self.plan.change(number))?);
+            overtaken += usize::from(!self.make(self.plan.change(number)).await?);
         }
         let awaited = count - overtaken;
         self.wait("all changes have arrived", |board| board.arrivals() >= awaited).await?;
@@ -56,7 +57,7 @@ impl Measurement {
             self.shared.board.begin();
             let begin = Instant::now();
             for number in burst * changes..(burst + 1) * changes {
-                ensure!(self.make(&self.plan.change(number + 1))?, "a change was overtaken");
+                ensure!(self.make(self.plan.change(number + 1)).await?, "a change was overtaken");
             }
             self.wait("all changes have arrived", |board| board.arrivals() >= changes).await?;
             self.quiet().await?;
@@ -85,7 +86,7 @@ impl Measurement {
         while made < changes {
             let window = SOAK_WINDOW.min(changes - made).min(self.plan.reached_services());
             for number in made..made + window {
-                ensure!(self.make(&self.plan.change(number + 1))?, "a change was overtaken");
+                ensure!(self.make(self.plan.change(number + 1)).await?, "a change was overtaken");
             }
             self.wait("all changes have arrived", |board| board.arrivals() >= window).await?;
             self.shared.board.take_arrivals();
@@ -105,11 +106,21 @@ impl Measurement {
         })
     }
 
-    /// Makes a change; says whether the last one of this service had arrived.
-    fn make(&self, change: &PlannedChange) -> Result<bool> {
+    /// Makes a change; says whether the last one of this service had arrived. What takes
+    /// its time to be written does not hold up the next one.
+    async fn make(&mut self, change: PlannedChange) -> Result<bool> {
         let clients = self.plan.clients_of(change.service);
         let is_new = self.shared.board.await_endpoints(change.service, clients);
-        write(&self.manifests, &change.file, &change.objects)?;
+        let writer = self.world.writer().clone();
+        match writer {
+            Writer::Folder(_) => writer.write(&change.file, &change.objects).await?,
+            Writer::Server(_) => {
+                self.writes.spawn(async move { writer.write(&change.file, &change.objects).await });
+            }
+        }
+        while let Some(written) = self.writes.try_join_next() {
+            written??;
+        }
         Ok(is_new)
     }
 

@@ -60,6 +60,10 @@ pub struct FleetOptions {
     /// A file for the figures
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Instead of files: an API server of its own, with the programs etcd and kube-apiserver of
+    /// this folder
+    #[arg(long, value_name = "PROGRAMS")]
+    pub api_server: Option<PathBuf>,
     /// The controller; beside this program where nothing is said
     #[arg(long, value_name = "PROGRAM", env = "OSM_CONTROLLER")]
     pub controller: Option<PathBuf>,

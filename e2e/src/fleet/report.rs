@@ -37,7 +37,10 @@ impl Unit {
 
 /// The figures that people look at: what they are, where they stand in
 /// [`Figures::to_json`], and how they are shown.
-const LINES: [(&str, &str, Unit); 35] = [
+const LINES: [(&str, &str, Unit); 38] = [
+    ("from start to ready", "/start/seconds", Unit::Seconds),
+    ("from start to ready, CPU", "/start/cpu_seconds", Unit::Seconds),
+    ("memory until then, peak", "/start/memory_peak", Unit::Mebibytes),
     ("storm", "/storm/seconds", Unit::Seconds),
     ("storm, CPU", "/storm/cpu_seconds", Unit::Seconds),
     ("sent to a proxy in it", "/storm/resources_per_proxy", Unit::Count),

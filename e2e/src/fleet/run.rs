@@ -1,23 +1,21 @@
 //! The measurement itself: a mesh, the storm, and what happens then.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use osm_core::model::MeshObject;
 use osm_core::snapshot::MeshOptions;
 use tokio::task::JoinSet;
 
 use super::board::Board;
 use super::controller::{self, ControllerProcess};
 use super::credentials::Credentials;
-use super::figures::{CourseFigures, Figures, StormFigures};
-use super::manifests::documents;
+use super::figures::{CourseFigures, Figures, StartFigures, StormFigures};
 use super::options::{Course, FleetOptions};
 use super::plan::Plan;
 use super::references::References;
 use super::stream::{self, Shared};
+use super::world::World;
 
 /// How long the storm or a change may take.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -43,13 +41,20 @@ async fn run_once(options: FleetOptions) -> Result<Figures> {
     let program = controller::find(options.controller.as_deref())?;
     let plan = Plan::new(options)?;
     let folder = tempfile::tempdir().context("making a folder")?;
-    let (manifests, authority) = (folder.path().join("manifests"), folder.path().join("ca"));
-    std::fs::create_dir(&manifests).context("making a folder")?;
-    for (file, objects) in plan.files() {
-        write(&manifests, &file, &objects)?;
-    }
+    let authority = folder.path().join("ca");
+    let mut world = match &plan.options().api_server {
+        Some(programs) => World::server(programs, folder.path()).await?,
+        None => World::folder(folder.path())?,
+    };
+    world.fill(plan.files()).await?;
     let credentials = Credentials::new(&authority, MeshOptions::default().trust_domain)?;
-    let controller = ControllerProcess::start(&program, &manifests, &authority, folder.path())?;
+    let begin = Instant::now();
+    let controller = ControllerProcess::start(&program, &world.arguments(), &authority, folder.path())?;
+    let start = StartFigures {
+        seconds: begin.elapsed().as_secs_f64(),
+        cpu_seconds: controller.cpu()?.as_secs_f64(),
+        memory_peak: controller.memory()?.peak,
+    };
     let proxies = plan.proxies();
     let shared = Arc::new(Shared {
         address: controller.xds,
@@ -61,31 +66,26 @@ async fn run_once(options: FleetOptions) -> Result<Figures> {
     for proxy in &proxies {
         tls.push((proxy.uuid.to_string(), credentials.of_proxy(proxy).await?));
     }
-    let mut measurement = Measurement { plan, manifests, controller, shared, streams: JoinSet::new() };
+    let (streams, writes) = (JoinSet::new(), JoinSet::new());
+    let mut measurement = Measurement { plan, world, controller, shared, streams, writes };
     let storm = measurement.storm(tls).await.with_context(|| measurement.controller.log())?;
     let changes = measurement.course().await.with_context(|| measurement.controller.log())?;
     let idle = measurement.idle().await?;
     let Measurement { plan, controller, mut streams, .. } = measurement;
     streams.shutdown().await;
     controller.end()?;
-    Ok(Figures { options: plan.options().clone(), proxies: proxies.len(), storm, changes, idle })
-}
-
-/// Writes a file in such a way that nobody sees half of it.
-pub(super) fn write(folder: &Path, file: &str, objects: &[MeshObject]) -> Result<()> {
-    let fresh = folder.join(format!(".{file}"));
-    std::fs::write(&fresh, documents(objects))
-        .and_then(|()| std::fs::rename(&fresh, folder.join(file)))
-        .with_context(|| format!("writing {file}"))
+    Ok(Figures { options: plan.options().clone(), proxies: proxies.len(), start, storm, changes, idle })
 }
 
 /// A mesh with a controller and proxies.
 pub(super) struct Measurement {
     pub(super) plan: Plan,
-    pub(super) manifests: PathBuf,
+    pub(super) world: World,
     pub(super) controller: ControllerProcess,
     pub(super) shared: Arc<Shared>,
     streams: JoinSet<()>,
+    /// Changes that are being written.
+    pub(super) writes: JoinSet<Result<()>>,
 }
 
 impl Measurement {

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::figures::{ChangeFigures, Percentiles};
 use super::plan::PlannedChange;
-use super::run::{Measurement, write};
+use super::run::Measurement;
 
 /// Counters of the controller, as `/metrics` names them.
 const GENERATED: &str = "osm_push_generated_total";
@@ -61,7 +61,7 @@ impl Measurement {
         let received = self.shared.board.received();
         self.shared.board.begin();
         let begin = Instant::now();
-        write(&self.manifests, &change.file, &change.objects)?;
+        self.world.writer().write(&change.file, &change.objects).await?;
         self.wait("all proxies concerned were reached", |board| board.reached_proxies() >= wanted).await?;
         self.quiet().await?;
         let reached: BTreeSet<usize> = self.shared.board.reached().collect();

@@ -50,7 +50,8 @@ impl Fleet {
     #[must_use]
     pub fn service(service: usize) -> Service {
         let mut object = Service::new(name(&format!("s{service}")));
-        object.addresses.push(address(10, 96, service));
+        // The first address of 10.96.0.0 is the API server's own, where there is one.
+        object.addresses.push(address(10, 97, service));
         object.ports.push(ServicePort::new("http", port(80)));
         object
     }

@@ -1,0 +1,185 @@
+//! A real API server with its etcd and nothing else of Kubernetes: no node, no controllers,
+//! so that objects stay as they were written. It listens on loopback only and leaves nothing.
+
+use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rcgen::{CertificateParams, KeyPair};
+use rustls_pki_types::CertificateDer;
+use serde_json::json;
+
+/// How long it may take to start.
+const START: Duration = Duration::from_secs(60);
+/// How often is looked.
+const LOOK: Duration = Duration::from_millis(100);
+/// Where Services get their addresses: wider than those of any fleet.
+const SERVICES: &str = "10.96.0.0/12";
+/// Objects of 20,000 pods, twice while statuses are written, are far below this.
+const QUOTA: u64 = 6 << 30;
+
+/// An API server that runs; it ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct ApiServer {
+    processes: Vec<Child>,
+    folder: PathBuf,
+    pub(super) address: SocketAddr,
+    /// What it proves itself with.
+    pub(super) certificate: CertificateDer<'static>,
+    /// Whoever shows this may do everything.
+    pub(super) token: String,
+}
+
+impl ApiServer {
+    /// Starts one with the programs of a folder, in an empty folder of its own.
+    pub(super) fn start(programs: &Path, folder: &Path) -> Result<Self> {
+        std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+        let [data, peers, secure] = free_ports()?;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, secure));
+        let certificate = keys(folder)?;
+        let token = KeyPair::generate().context("a token")?.serialize_der();
+        let token: String = token.iter().map(|byte| format!("{byte:02x}")).collect();
+        write(folder, "tokens.csv", &format!("{token},osm-fleet,1,system:masters\n"))?;
+        let mut server =
+            Self { processes: Vec::new(), folder: folder.to_owned(), address, certificate, token };
+        let clients = format!("http://127.0.0.1:{data}");
+        server.run(
+            programs,
+            "etcd",
+            &[
+                // What is lost with the machine was of no use to anybody.
+                "--unsafe-no-fsync".to_owned(),
+                format!("--data-dir={}", folder.join("etcd").display()),
+                format!("--listen-client-urls={clients}"),
+                format!("--advertise-client-urls={clients}"),
+                format!("--listen-peer-urls=http://127.0.0.1:{peers}"),
+                format!("--quota-backend-bytes={QUOTA}"),
+            ],
+        )?;
+        let file = |option: &str, name: &str| format!("--{option}={}", folder.join(name).display());
+        server.run(
+            programs,
+            "kube-apiserver",
+            &[
+                format!("--etcd-servers={clients}"),
+                "--bind-address=127.0.0.1".to_owned(),
+                "--advertise-address=127.0.0.1".to_owned(),
+                "--endpoint-reconciler-type=none".to_owned(),
+                format!("--secure-port={secure}"),
+                format!("--service-cluster-ip-range={SERVICES}"),
+                "--authorization-mode=RBAC".to_owned(),
+                // Nobody makes the accounts' objects that it asks for.
+                "--disable-admission-plugins=ServiceAccount".to_owned(),
+                "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
+                file("service-account-signing-key-file", "accounts.key"),
+                file("service-account-key-file", "accounts.pub"),
+                file("tls-cert-file", "server.crt"),
+                file("tls-private-key-file", "server.key"),
+                file("token-auth-file", "tokens.csv"),
+            ],
+        )?;
+        server.write_kubeconfig()?;
+        Ok(server)
+    }
+
+    /// A kubeconfig for it.
+    pub(super) fn kubeconfig(&self) -> PathBuf {
+        self.folder.join("kubeconfig")
+    }
+
+    /// Waits until something is so, as long as its programs run.
+    pub(super) async fn until(&mut self, what: &str, is_so: impl AsyncFn() -> bool) -> Result<()> {
+        let deadline = Instant::now() + START;
+        while !is_so().await {
+            for child in &mut self.processes {
+                if let Some(status) = child.try_wait().context("looking at the API server")? {
+                    bail!("a program of the API server ended with {status}; {}", self.folder.display());
+                }
+            }
+            if Instant::now() > deadline {
+                bail!("waited {START:?} until {what}");
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(())
+    }
+
+    fn run(&mut self, programs: &Path, name: &str, arguments: &[String]) -> Result<()> {
+        let program = programs.join(name);
+        let log = File::create(self.folder.join(format!("{name}.log"))).context("a log")?;
+        let child = Command::new(&program)
+            .args(arguments)
+            .current_dir(&self.folder)
+            .env_remove("KUBECONFIG")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().context("a log")?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("starting {}", program.display()))?;
+        self.processes.push(child);
+        Ok(())
+    }
+
+    /// JSON is YAML.
+    fn write_kubeconfig(&self) -> Result<()> {
+        let value = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "fleet",
+            "contexts": [{ "name": "fleet", "context": { "cluster": "fleet", "user": "fleet" } }],
+            "clusters": [{ "name": "fleet", "cluster": {
+                "server": format!("https://{}", self.address),
+                "certificate-authority": self.folder.join("server.crt"),
+            } }],
+            "users": [{ "name": "fleet", "user": { "token": self.token } }],
+        });
+        write(&self.folder, "kubeconfig", &value.to_string())
+    }
+}
+
+impl Drop for ApiServer {
+    fn drop(&mut self) {
+        // The API server before its etcd. They may have ended already.
+        for child in self.processes.iter_mut().rev() {
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
+}
+
+/// Writes its keys and certificate.
+fn keys(folder: &Path) -> Result<CertificateDer<'static>> {
+    let key = KeyPair::generate().context("a key")?;
+    let names = ["127.0.0.1".to_owned(), "localhost".to_owned()];
+    let certificate = CertificateParams::new(names).context("a certificate")?;
+    let certificate = certificate.self_signed(&key).context("a certificate")?;
+    write(folder, "server.crt", &certificate.pem())?;
+    write(folder, "server.key", &key.serialize_pem())?;
+    let accounts = KeyPair::generate().context("a key")?;
+    write(folder, "accounts.key", &accounts.serialize_pem())?;
+    write(folder, "accounts.pub", &accounts.public_key_pem())?;
+    Ok(certificate.der().clone())
+}
+
+/// A port that nobody listens on.
+pub(super) fn free_port() -> Result<u16> {
+    free_ports::<1>().map(|[port]| port)
+}
+
+/// Ports that nobody listens on.
+fn free_ports<const N: usize>() -> Result<[u16; N]> {
+    let mut held = Vec::new();
+    let mut ports = [0; N];
+    for port in &mut ports {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("a free port")?;
+        *port = listener.local_addr().context("a free port")?.port();
+        held.push(listener);
+    }
+    Ok(ports)
+}
+
+fn write(folder: &Path, name: &str, text: &str) -> Result<()> {
+    let path = folder.join(name);
+    std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
+}
