@@ -3,6 +3,8 @@
 //!
 //! What is generated is accepted, so that the fault is planted: one resource of the
 //! views is exchanged for one that only Envoy finds fault with.
+//!
+//! And what such an Envoy shows of its key on its own pages: nothing.
 
 mod mesh;
 mod planted;
@@ -86,4 +88,36 @@ async fn of_fifty_routes_one_is_refused_and_the_others_are_in_force_within_a_sec
 #[ignore = "needs Envoy: run by `cargo xtask test`"]
 async fn of_fifty_endpoints_one_is_refused_and_the_others_are_in_force_within_a_second() {
     one_of_fifty(ResourceKind::Endpoints, &format!("fleet/s{BAD}|80")).await;
+}
+
+/// Envoy's pages that say something about its configuration: those that
+/// `osm support bug-report` collects, and more.
+const PAGES: [&str; 9] = [
+    "/config_dump",
+    "/config_dump?include_eds",
+    "/config_dump?resource=dynamic_active_secrets",
+    "/init_dump",
+    "/certs",
+    "/clusters?format=json",
+    "/listeners?format=json",
+    "/stats?format=json",
+    "/server_info",
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs Envoy: run by `cargo xtask test`"]
+async fn an_envoy_shows_its_key_on_no_page() {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let nothing = Planted { kind: ResourceKind::Cluster, name: "nothing".to_owned() };
+    let mesh = Mesh::start(nothing).await;
+    mesh.until("Envoy has its certificate, and a key of which it says no more", async || {
+        let said = mesh.ask("/config_dump?resource=dynamic_active_secrets").await;
+        said.contains("service-cert") && said.contains("\"inline_string\": \"[redacted]\"")
+    })
+    .await;
+    for page in PAGES {
+        let said = mesh.ask(page).await;
+        assert!(!said.is_empty() && !said.contains("PRIVATE KEY"), "{page}");
+    }
+    mesh.end().await;
 }

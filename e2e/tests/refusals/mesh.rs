@@ -130,7 +130,8 @@ impl Mesh {
         (0..200).filter(has).collect()
     }
 
-    async fn ask(&self, path: &str) -> String {
+    /// One of Envoy's own pages.
+    pub(crate) async fn ask(&self, path: &str) -> String {
         self.try_ask(path).await.unwrap_or_default()
     }
 
