@@ -117,20 +117,17 @@ pub async fn admit(options: &AdmissionOptions) -> Result<AdmissionFigures> {
     let controller = ControllerProcess::start(&program, &arguments, &authority, folder.path())?;
 
     let tls = Arc::new(credentials.of_a_stranger()?);
-    let mut connections = Vec::new();
-    for _ in 0..options.connections.max(1) {
-        connections.push(connect(address, Arc::clone(&tls)).await?);
-    }
-    let one = connections.pop().context("at least one connection")?;
+    let one = connect(address, Arc::clone(&tls)).await?;
     let (one, _) = ask(one, FIRST).await.with_context(|| controller.log())?;
-    let single = measured(&controller, [one], options.pods).await?;
-    let mut connections = single.1;
+    let (single, mut connections) =
+        measured(&controller, [one], options.pods).await.with_context(|| controller.log())?;
     while connections.len() < options.connections.max(1) {
         connections.push(connect(address, Arc::clone(&tls)).await?);
     }
-    let many = measured(&controller, connections, options.pods).await?;
+    let (many, _) =
+        measured(&controller, connections, options.pods).await.with_context(|| controller.log())?;
     controller.end()?;
-    Ok(AdmissionFigures { single: single.0, many: many.0 })
+    Ok(AdmissionFigures { single, many })
 }
 
 type Connection = SendRequest<String>;

@@ -16,6 +16,8 @@ use serde_json::json;
 const START: Duration = Duration::from_secs(60);
 /// How often is looked.
 const LOOK: Duration = Duration::from_millis(100);
+/// The program that the controller talks to.
+const API_SERVER: &str = "kube-apiserver";
 /// Where Services get their addresses: wider than those of any fleet.
 const SERVICES: &str = "10.96.0.0/12";
 /// Objects of 20,000 pods, twice while statuses are written, are far below this.
@@ -24,7 +26,7 @@ const QUOTA: u64 = 6 << 30;
 /// An API server that runs; it ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct ApiServer {
-    processes: Vec<Child>,
+    processes: Vec<(&'static str, Child)>,
     folder: PathBuf,
     pub(super) address: SocketAddr,
     /// What it proves itself with.
@@ -62,7 +64,7 @@ impl ApiServer {
         let file = |option: &str, name: &str| format!("--{option}={}", folder.join(name).display());
         server.run(
             programs,
-            "kube-apiserver",
+            API_SERVER,
             &[
                 format!("--etcd-servers={clients}"),
                 "--bind-address=127.0.0.1".to_owned(),
@@ -94,20 +96,20 @@ impl ApiServer {
     pub(super) async fn until(&mut self, what: &str, is_so: impl AsyncFn() -> bool) -> Result<()> {
         let deadline = Instant::now() + START;
         while !is_so().await {
-            for child in &mut self.processes {
+            for (name, child) in &mut self.processes {
                 if let Some(status) = child.try_wait().context("looking at the API server")? {
-                    bail!("a program of the API server ended with {status}; {}", self.folder.display());
+                    bail!("{name} ended with {status}:\n{}", end_of_log(&self.folder, name));
                 }
             }
             if Instant::now() > deadline {
-                bail!("waited {START:?} until {what}");
+                bail!("waited {START:?} until {what}:\n{}", end_of_log(&self.folder, API_SERVER));
             }
             tokio::time::sleep(LOOK).await;
         }
         Ok(())
     }
 
-    fn run(&mut self, programs: &Path, name: &str, arguments: &[String]) -> Result<()> {
+    fn run(&mut self, programs: &Path, name: &'static str, arguments: &[String]) -> Result<()> {
         let program = programs.join(name);
         let log = File::create(self.folder.join(format!("{name}.log"))).context("a log")?;
         let child = Command::new(&program)
@@ -119,7 +121,7 @@ impl ApiServer {
             .stderr(log)
             .spawn()
             .with_context(|| format!("starting {}", program.display()))?;
-        self.processes.push(child);
+        self.processes.push((name, child));
         Ok(())
     }
 
@@ -141,11 +143,18 @@ impl ApiServer {
 impl Drop for ApiServer {
     fn drop(&mut self) {
         // The API server before its etcd. They may have ended already.
-        for child in self.processes.iter_mut().rev() {
+        for (_, child) in self.processes.iter_mut().rev() {
             drop(child.kill());
             drop(child.wait());
         }
     }
+}
+
+/// The last lines that a program has logged.
+fn end_of_log(folder: &Path, name: &str) -> String {
+    let text = std::fs::read_to_string(folder.join(format!("{name}.log"))).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(10)..].join("\n")
 }
 
 /// Writes its keys and certificate.

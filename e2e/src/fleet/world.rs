@@ -11,6 +11,10 @@ use super::api::{Api, as_server_takes_it};
 use super::api_server::ApiServer;
 use super::manifests::{documents, of_object};
 
+/// How often an API server is started: a port that nobody listened on may be another's when
+/// it is to be used.
+const TRIES: usize = 3;
+
 /// Where objects are; what runs for that runs as long as this is there.
 #[derive(Debug)]
 pub(super) struct World {
@@ -37,7 +41,18 @@ impl World {
 
     /// An API server, with the programs of a folder.
     pub(super) async fn server(programs: &Path, within: &Path) -> Result<Self> {
-        let mut server = ApiServer::start(programs, &within.join("api-server"))?;
+        let mut number = 1;
+        loop {
+            let started = Self::try_server(programs, &within.join(format!("api-server-{number}"))).await;
+            if started.is_ok() || number == TRIES {
+                return started;
+            }
+            number += 1;
+        }
+    }
+
+    async fn try_server(programs: &Path, folder: &Path) -> Result<Self> {
+        let mut server = ApiServer::start(programs, folder)?;
         let api = Api::new(&server)?;
         server.until("the API server is ready", async || api.is_ready().await).await?;
         Ok(Self { writer: Writer::Server(api), server: Some(server) })
