@@ -4,7 +4,7 @@
 //! in the mesh and one outside it, four accounts, four services.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU16;
 
 use proptest::collection::vec;
@@ -118,7 +118,12 @@ fn workload() -> impl Strategy<Value = MeshObject> {
             let mut workload = Workload::new(pod_name, identity(n, account).service_account);
             workload.labels.insert("app".to_owned(), format!("app{label}"));
             workload.labels.insert("other".to_owned(), "x".to_owned());
-            workload.addresses.push(pod_address(n, pod));
+            let second = IpAddr::V6(Ipv6Addr::new(0xfd00, 0x244, 0, 0, 0, 0, n as u16, pod as u16 + 1));
+            workload.addresses = match label {
+                0 | 1 => vec![pod_address(n, pod)],
+                2 => vec![pod_address(n, pod), second],
+                _ => vec![second, pod_address(n, pod)],
+            };
             workload
                 .ports
                 .push(ContainerPort { name: "web".to_owned(), port: port(8000 + u16::from(label)) });
