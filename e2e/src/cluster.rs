@@ -4,6 +4,7 @@
 //! What a test does with it, and what has to come of that, is the test's own.
 
 pub mod bookstore;
+pub mod calls;
 pub mod client;
 pub mod inventory;
 pub mod members;
@@ -11,6 +12,8 @@ pub mod mesh;
 pub mod parts;
 pub mod proxies;
 pub mod replicas;
+pub mod seen;
+pub mod server;
 
 use std::time::Instant;
 

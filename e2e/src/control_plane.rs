@@ -29,7 +29,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 /// The name by which Envoys know it.
-const SERVER_NAME: &str = "osm-controller.osm-system.svc";
+pub const SERVER_NAME: &str = "osm-controller.osm-system.svc";
 /// How long a certificate may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -56,6 +56,19 @@ impl ControlPlane {
         catalog: Arc<dyn MeshCatalog>,
         views: impl FnOnce(Publisher) -> Arc<dyn ViewSource>,
     ) -> Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("taking a free port")?;
+        Self::start_on(listener, catalog, views).await
+    }
+
+    /// The same for connections to this listener.
+    ///
+    /// # Errors
+    /// When there is no authority or folder to be had.
+    pub async fn start_on(
+        listener: TcpListener,
+        catalog: Arc<dyn MeshCatalog>,
+        views: impl FnOnce(Publisher) -> Arc<dyn ViewSource>,
+    ) -> Result<Self> {
         let mut tasks = JoinSet::new();
         let authority = Arc::new(InProcessCa::ephemeral().context("making an authority")?);
         let (certificates, renewing) = CertificateManager::new(authority, ManagerOptions::default());
@@ -76,7 +89,6 @@ impl ControlPlane {
         let authenticator = Arc::new(CertificateAuthenticator::new(MeshOptions::default().trust_domain));
         let server = Server::new(ServerOptions::default(), views(publisher), authenticator, tls, counters);
         let registry = server.registry();
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("taking a free port")?;
         let address = listener.local_addr().context("the number of the port")?;
         tasks.spawn(async move { drop(server.serve(listener, std::future::pending()).await) });
         let folder = tempfile::tempdir().context("making a folder")?;

@@ -4,15 +4,16 @@
 //!
 //! It measures what a mesh of a size costs: the storm when all proxies connect,
 //! and then changes: one after the other, each until the last proxy that it
-//! concerns has acknowledged it; or so many a second, many at once, or for long. Proxies share one process here and are kept
+//! concerns has acknowledged it; or so many a second, many at once, or for long; or the exchange of the mesh's root. Proxies share one process here and are kept
 //! cheap; what is measured is the controller's.
 
 mod admission;
 mod api;
-mod api_server;
+mod beliefs;
 mod board;
 mod controller;
 mod credentials;
+mod exchange;
 mod figures;
 mod manifests;
 mod many;
@@ -29,11 +30,11 @@ mod world;
 
 pub use admission::{AdmissionCourse, AdmissionFigures, AdmissionOptions, admit};
 pub use figures::{
-    BurstFigures, ChangeFigures, CourseFigures, Figures, Percentiles, Pushes, SoakFigures, StartFigures,
-    SteadyFigures, StormFigures,
+    BurstFigures, ChangeFigures, CourseFigures, ExchangeFigures, Figures, Percentiles, Pushes, SoakFigures,
+    StartFigures, SteadyFigures, StormFigures,
 };
 pub use manifests::{documents, of_object};
 pub use options::{ChangeKind, Course, DialectKind, FleetOptions, Mode};
 pub use plan::{Plan, PlannedChange};
-pub use report::{table, to_json};
+pub use report::{Spread, table, to_json};
 pub use run::run;

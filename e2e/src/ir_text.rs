@@ -5,15 +5,18 @@
 
 use std::collections::BTreeSet;
 use std::fmt::{Display, Write};
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
 
 use osm_core::diagnostic::Origin;
 use osm_core::identity::Principal;
 use osm_core::interception::IpFamilies;
 use osm_core::ir::{
-    Access, Egress, HttpRule, InboundAccess, InboundService, MatchedRoute, OutboundRoute, OutboundService,
-    ProxyIr, RefusedService, RequestMatch, Requests, TcpRule, Upstream, UpstreamEndpoints,
+    Access, Egress, HttpRule, InboundAccess, InboundService, MatchedRoute, MemberPort, OutboundMember,
+    OutboundRoute, OutboundService, ProxyIr, RefusedService, RequestMatch, Requests, TcpRule, Tls, Upstream,
+    UpstreamEndpoints,
 };
-use osm_core::model::Methods;
+use osm_core::model::{Methods, TlsSettings};
 
 /// Text that grows by lines.
 #[derive(Debug, Default)]
@@ -33,7 +36,8 @@ impl Page {
 /// Everything that a proxy does.
 #[must_use]
 pub fn to_text(ir: &ProxyIr) -> String {
-    let ProxyIr { principal, families, inbound, outbound, upstreams, endpoints, refused, egress } = ir;
+    let ProxyIr { principal, families, inbound, outbound, members, upstreams, endpoints, refused, egress } =
+        ir;
     let mut page = Page::default();
     page.line(0, format_args!("speaks for {principal}"));
     match families {
@@ -43,6 +47,7 @@ pub fn to_text(ir: &ProxyIr) -> String {
     }
     inbound.iter().for_each(|service| inbound_service(&mut page, service));
     outbound.iter().for_each(|service| outbound_service(&mut page, service));
+    members.iter().for_each(|one| outbound_member(&mut page, one));
     upstreams.iter().for_each(|one| upstream(&mut page, one));
     endpoints.iter().for_each(|one| upstream_endpoints(&mut page, one));
     refused.iter().for_each(|one| refused_service(&mut page, one));
@@ -54,9 +59,12 @@ pub fn to_text(ir: &ProxyIr) -> String {
 }
 
 fn inbound_service(page: &mut Page, service: &InboundService) {
-    let InboundService { service, target_port, protocol, server_name, access, origin } = service;
+    let InboundService { service, target_port, protocol, server_name, member_names, tls, access, origin } =
+        service;
     page.made(0, format_args!("serves {service} at port {target_port} as {protocol}"), origin);
     page.line(1, format_args!("asked for as {server_name}"));
+    member_names.iter().for_each(|name| page.line(1, format_args!("and alone as {name}")));
+    spoken(page, tls);
     match access {
         InboundAccess::Http(access) => who(page, access, http_rule),
         InboundAccess::Tcp(access) => who(page, access, tcp_rule),
@@ -107,7 +115,7 @@ fn tcp_rule(page: &mut Page, rule: &TcpRule) {
 }
 
 fn outbound_service(page: &mut Page, service: &OutboundService) {
-    let OutboundService { name, protocol, addresses, hostnames, matched, route, origin } = service;
+    let OutboundService { name, protocol, addresses, hostnames, matched, route, otherwise, origin } = service;
     page.made(0, format_args!("dials {name} as {protocol}"), origin);
     addresses.iter().for_each(|address| page.line(1, format_args!("at {address}")));
     if protocol.is_http() {
@@ -120,11 +128,26 @@ fn outbound_service(page: &mut Page, service: &OutboundService) {
         leads(page, 2, route);
     }
     leads(page, 1, route);
+    if let Some(route) = otherwise {
+        page.line(1, "any other host");
+        leads(page, 2, route);
+    }
+}
+
+fn outbound_member(page: &mut Page, member: &OutboundMember) {
+    let OutboundMember { name, member, protocol, place, server_name, route, origin } = member;
+    page.made(0, format_args!("dials member {member} of {name} as {protocol}"), origin);
+    places(page, &BTreeSet::from([*place]));
+    page.line(1, format_args!("asked for as {server_name}"));
+    if !protocol.is_http() {
+        leads(page, 1, route);
+    }
 }
 
 fn leads(page: &mut Page, indent: usize, route: &OutboundRoute) {
     match route {
         OutboundRoute::Single(to) => page.line(indent, format_args!("leads to {to}")),
+        OutboundRoute::Member(_) => page.line(indent, "leads to the member that was dialled"),
         OutboundRoute::Weighted { backends, origin } => {
             page.made(indent, "is divided", origin);
             for (to, weight) in backends {
@@ -136,10 +159,28 @@ fn leads(page: &mut Page, indent: usize, route: &OutboundRoute) {
 }
 
 fn upstream(page: &mut Page, upstream: &Upstream) {
-    let Upstream { name, protocol, server_name, server_identities, origin } = upstream;
+    let Upstream { name, protocol, server_name, server_identities, tls, members, origin } = upstream;
     page.made(0, format_args!("upstream {name} as {protocol}"), origin);
     page.line(1, format_args!("asked for as {server_name}"));
     principals(page, 1, "served by", server_identities);
+    match members {
+        None => {}
+        Some(MemberPort::Dialled) => page.line(1, "each member at the port that was dialled"),
+        Some(MemberPort::Number(port)) => page.line(1, format_args!("each member at port {port}")),
+    }
+    spoken(page, tls);
+}
+
+/// How TLS is spoken, where somebody has asked for it.
+fn spoken(page: &mut Page, tls: &Tls) {
+    let TlsSettings { oldest, newest, cipher_suites, curves, .. } = tls.settings.as_ref();
+    if let Some(origin) = tls.asked_by() {
+        page.made(
+            1,
+            format_args!("speaks {oldest} to {newest}, suites {cipher_suites:?}, groups {curves:?}"),
+            origin,
+        );
+    }
 }
 
 fn upstream_endpoints(page: &mut Page, endpoints: &UpstreamEndpoints) {
@@ -149,14 +190,21 @@ fn upstream_endpoints(page: &mut Page, endpoints: &UpstreamEndpoints) {
         page.line(1, "none");
     }
     for (ip, port) in addresses {
-        page.line(1, std::net::SocketAddr::new(*ip, port.get()));
+        page.line(1, SocketAddr::new(*ip, port.get()));
     }
 }
 
+fn places(page: &mut Page, places: &BTreeSet<(IpAddr, NonZeroU16)>) {
+    places
+        .iter()
+        .for_each(|(ip, port)| page.line(1, format_args!("at {}", SocketAddr::new(*ip, port.get()))));
+}
+
 fn refused_service(page: &mut Page, service: &RefusedService) {
-    let RefusedService { name, protocol, addresses, origin } = service;
-    page.made(0, format_args!("refuses to dial {name} as {protocol}"), origin);
-    addresses.iter().for_each(|address| page.line(1, format_args!("at {address}")));
+    let RefusedService { name, member, protocol, places: at, origin } = service;
+    let member = member.as_ref().map(|member| format!("member {member} of ")).unwrap_or_default();
+    page.made(0, format_args!("refuses to dial {member}{name} as {protocol}"), origin);
+    places(page, at);
 }
 
 fn principals(page: &mut Page, indent: usize, verb: &str, principals: &BTreeSet<Principal>) {

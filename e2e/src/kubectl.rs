@@ -1,8 +1,8 @@
 //! A Kubernetes cluster, by `kubectl`: what a person would type, and waiting for what
 //! it leads to. Not for what programs of the mesh do: they have a client of their own.
 
-use std::io::Write;
-use std::process::{Command, Stdio};
+use std::io::{Read, Write};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -10,6 +10,8 @@ use serde_json::Value;
 
 /// How long something may take to come about.
 pub const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a command may take: longer than any waits by itself, the five minutes of helm among them.
+const BOUND: Duration = Duration::from_secs(400);
 
 /// Runs `kubectl` and returns what it printed.
 ///
@@ -71,13 +73,21 @@ pub fn rolled_out(namespace: &str, names: &[&str]) -> Result<()> {
 ///
 /// # Errors
 /// After [`PATIENCE`].
-pub fn until<T>(what: &str, mut ask: impl FnMut() -> Result<T>) -> Result<T> {
+pub fn until<T>(what: &str, ask: impl FnMut() -> Result<T>) -> Result<T> {
+    until_within(PATIENCE, what, ask)
+}
+
+/// The same with another patience.
+///
+/// # Errors
+/// After it.
+pub fn until_within<T>(patience: Duration, what: &str, mut ask: impl FnMut() -> Result<T>) -> Result<T> {
     let began = Instant::now();
     loop {
         match ask() {
             Ok(answer) => return Ok(answer),
-            Err(error) if began.elapsed() > PATIENCE => {
-                return Err(error.context(format!("no {what} within {} s", PATIENCE.as_secs())));
+            Err(error) if began.elapsed() > patience => {
+                return Err(error.context(format!("no {what} within {} s", patience.as_secs())));
             }
             Err(_) => std::thread::sleep(Duration::from_millis(250)),
         }
@@ -87,22 +97,64 @@ pub fn until<T>(what: &str, mut ask: impl FnMut() -> Result<T>) -> Result<T> {
 /// Runs a program with the cluster of this test, and input where there is any.
 ///
 /// # Errors
-/// With what it said, when it does not succeed.
+/// With what it said, when it does not succeed, or does not end: then it is killed.
 pub fn run(program: &str, words: &[&str], input: Option<&str>) -> Result<String> {
+    run_within(BOUND, program, words, input)
+}
+
+fn run_within(bound: Duration, program: &str, words: &[&str], input: Option<&str>) -> Result<String> {
     let shown = || format!("{program} {}", words.join(" "));
     let stdin = if input.is_some() { Stdio::piped() } else { Stdio::null() };
     let mut command = Command::new(program);
     command.args(words).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().with_context(|| format!("starting {}", shown()))?;
-    if let (Some(text), Some(mut stdin)) = (input, child.stdin.take()) {
-        stdin.write_all(text.as_bytes()).with_context(|| format!("writing to {}", shown()))?;
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let (ended, fed, out, error) = std::thread::scope(|scope| {
+        let feeding = scope.spawn(|| match (input, stdin) {
+            (Some(text), Some(mut stdin)) => stdin.write_all(text.as_bytes()),
+            _ => Ok(()),
+        });
+        let (out, error) = (scope.spawn(|| read(stdout)), scope.spawn(|| read(stderr)));
+        let ended = end(&mut child, bound);
+        let said = |text: std::thread::Result<String>| text.unwrap_or_else(|panic| format!("{panic:?}"));
+        (ended, feeding.join(), said(out.join()), said(error.join()))
+    });
+    match ended.with_context(|| format!("waiting for {}", shown()))? {
+        Some(status) if status.success() => {}
+        Some(status) => bail!("{} ended with {status}:\n{out}{error}", shown()),
+        None => bail!("{} did not end within {} s:\n{out}{error}", shown(), bound.as_secs()),
     }
-    let output = child.wait_with_output().with_context(|| format!("waiting for {}", shown()))?;
-    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    if !output.status.success() {
-        bail!("{} ended with {}:\n{}{}", shown(), output.status, said(&output.stdout), said(&output.stderr));
+    match fed {
+        Ok(written) => written.with_context(|| format!("writing to {}", shown()))?,
+        Err(panic) => bail!("writing to {}: {panic:?}", shown()),
     }
-    Ok(said(&output.stdout))
+    Ok(out)
+}
+
+/// All that comes out of a pipe.
+fn read(pipe: Option<impl Read>) -> String {
+    let mut bytes = Vec::new();
+    // What was read until it broke is all that there is.
+    if let Some(Err(error)) = pipe.map(|mut pipe| pipe.read_to_end(&mut bytes)) {
+        bytes.extend(format!("\n(it can't be read further: {error})").bytes());
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Waits for a process, and kills one that does not end in time: then it has no status.
+fn end(child: &mut Child, bound: Duration) -> std::io::Result<Option<ExitStatus>> {
+    let began = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if began.elapsed() > bound {
+            child.kill()?;
+            child.wait()?;
+            return Ok(None);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Waits until a pod has run to its end, and returns what it printed.
@@ -138,4 +190,30 @@ pub fn told_by(namespaces: &[&str]) -> String {
         }
     }
     told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_hangs_is_killed_and_named() {
+        // More than a pipe holds, for somebody who does not read.
+        let input = "x".repeat(1 << 20);
+        let words = ["-c", "echo begun; exec sleep 600"];
+        let error = run_within(Duration::from_millis(200), "sh", &words, Some(&input)).unwrap_err();
+        let error = format!("{error:#}");
+        assert!(
+            error.contains("sh -c echo begun; exec sleep 600 did not end") && error.ends_with("begun\n"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_command_is_given_its_input_and_what_it_says_is_returned() {
+        let input = "x".repeat(1 << 20);
+        assert_eq!(run("cat", &[], Some(&input)).unwrap(), input);
+        let error = run("sh", &["-c", "echo out; echo error >&2; exit 3"], None).unwrap_err().to_string();
+        assert!(error.contains("3") && error.ends_with("out\nerror\n"), "{error}");
+    }
 }

@@ -41,15 +41,28 @@ pub fn of_ir(ir: &ProxyIr) -> Reading {
             InboundAccess::Tcp(access) => principals(access, |rule| &rule.principals),
         };
         if !names.is_empty() {
-            let place = (service.server_name.to_string(), service.target_port.get().into());
-            reading.inbound.insert(place, names);
+            let port = service.target_port.get().into();
+            for name in service.member_names.iter().filter(|name| !is_service(ir, name)) {
+                reading.inbound.insert((name.to_string(), port), names.clone());
+            }
+            reading.inbound.insert((service.server_name.to_string(), port), names);
         }
     }
     for upstream in &ir.upstreams {
-        let names = upstream.server_identities.iter().map(ToString::to_string).collect();
-        reading.servers.insert(format!("{}|{}", upstream.name.service, upstream.name.port), names);
+        let names: BTreeSet<String> = upstream.server_identities.iter().map(ToString::to_string).collect();
+        let cluster = format!("{}|{}", upstream.name.service, upstream.name.port);
+        if upstream.members.is_some() {
+            reading.servers.insert(format!("{cluster}|members"), BTreeSet::clone(&names));
+        }
+        reading.servers.insert(cluster, names);
     }
     reading
+}
+
+/// Whether a name is that of a service that the proxy serves, which comes before
+/// the name of a member.
+fn is_service(ir: &ProxyIr, name: &str) -> bool {
+    ir.inbound.iter().any(|service| *service.server_name == *name)
 }
 
 fn principals<T>(access: &Access<Vec<T>>, of: impl Fn(&T) -> &BTreeSet<Principal>) -> BTreeSet<String> {
@@ -77,7 +90,7 @@ pub fn of_resources(resources: &[Resource]) -> Result<Reading> {
                     inbound(chain, &all, &mut reading).with_context(|| format!("listener {name}"))?;
                 }
             }
-            ResourceKind::Cluster if value["type"] == "EDS" => {
+            ResourceKind::Cluster if value["type"] == "EDS" || name.ends_with("|members") => {
                 let tls = &value["transportSocket"]["typedConfig"]["commonTlsContext"];
                 let validation = &tls["combinedValidationContext"]["defaultValidationContext"];
                 reading.servers.insert(name.clone(), sans(validation)?);
@@ -123,7 +136,9 @@ fn inbound(chain: &Value, all: &ByName, reading: &mut Reading) -> Result<()> {
         let matched = &chain["filterChainMatch"];
         let port =
             matched["destinationPort"].as_u64().ok_or_else(|| anyhow!("a chain for every port: {chain}"))?;
-        reading.inbound.insert((text(&matched["serverNames"][0])?.to_owned(), port), names);
+        for name in list(&matched["serverNames"]) {
+            reading.inbound.insert((text(name)?.to_owned(), port), names.clone());
+        }
     }
     Ok(())
 }

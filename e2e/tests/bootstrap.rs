@@ -10,8 +10,8 @@ use osm_core::probe::{AnsweredProbe, ProbePurpose, ProbeQuestion};
 use osm_e2e::pem::Pem;
 use osm_e2e::validate::Validator;
 use osm_xds::bootstrap::{
-    Admin, Bootstrap, ControlPlane, Credentials, Node, Pages, TOKEN_SECRET_FILE, TRUST_SECRET_FILE,
-    certificate_file, token_file, trust_file,
+    Admin, Bootstrap, CERTIFICATE_SECRET_FILE, ControlPlane, Credentials, Node, Pages, TOKEN_SECRET_FILE,
+    TRUST_SECRET_FILE, certificate_file, token_file, trust_file,
 };
 use serde_json::Value;
 
@@ -113,21 +113,41 @@ fn a_real_envoy_accepts_a_bootstrap_with_a_token() {
     std::fs::write(folder.path().join("token"), "a.b.c").expect("written");
     write(folder.path(), TOKEN_SECRET_FILE, &token_file(folder.path()));
     write(folder.path(), TRUST_SECRET_FILE, &trust_file(&pem.certificate));
-    let bootstrap = Bootstrap {
+    let text = of_a_pod(Credentials::Token { folder: folder.path().to_owned() }).to_json();
+    let file = write(folder.path(), "bootstrap.json", &text);
+    validator.check_file(&file, &text.to_string()).expect("accepted");
+    assert!(!text.to_string().contains("a.b.c"), "the token stands in its own file only");
+}
+
+#[test]
+#[ignore = "needs Envoy: run by `cargo xtask test`"]
+fn a_real_envoy_accepts_a_bootstrap_with_a_certificate_in_a_volume() {
+    let validator = Validator::new().expect("an Envoy");
+    let folder = tempfile::tempdir().expect("a folder");
+    let pem = Pem::throwaway().expect("a certificate");
+    write(folder.path(), CERTIFICATE_SECRET_FILE, &certificate_file(&pem.certificate, &pem.key));
+    write(folder.path(), TRUST_SECRET_FILE, &trust_file(&pem.certificate));
+    let text = of_a_pod(Credentials::Folder { folder: folder.path().to_owned() }).to_json();
+    let file = write(folder.path(), "bootstrap.json", &text);
+    validator.check_file(&file, &text.to_string()).expect("accepted");
+    assert!(!text.to_string().contains("credential_injector"), "TLS proves everything");
+    std::fs::remove_file(folder.path().join(CERTIFICATE_SECRET_FILE)).expect("removed");
+    assert!(validator.check_file(&file, "").is_err(), "it is read from there");
+}
+
+/// What a proxy of a pod is started with.
+fn of_a_pod(credentials: Credentials) -> Bootstrap {
+    Bootstrap {
         node: Some(node()),
         control_plane: ControlPlane {
             host: "osm-controller.osm-system.svc.cluster.local".to_owned(),
             port: 15128,
             server_name: "osm-controller.osm-system.svc.cluster.local".to_owned(),
         },
-        credentials: Credentials::Token { folder: folder.path().to_owned() },
+        credentials,
         admin: Admin::Address(IpAddr::V4(Ipv4Addr::LOCALHOST), 15000),
         pages: pages(IpFamilies::default()),
-    };
-    let text = bootstrap.to_json();
-    let file = write(folder.path(), "bootstrap.json", &text);
-    validator.check_file(&file, &text.to_string()).expect("accepted");
-    assert!(!text.to_string().contains("a.b.c"), "the token stands in its own file only");
+    }
 }
 
 #[test]

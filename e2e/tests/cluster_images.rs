@@ -1,8 +1,9 @@
 //! The images of the mesh and of its tests, in a real cluster without a mesh: each runs
 //! as it is meant to, and the applications carry every kind of traffic.
 
-use anyhow::{Context, Result, ensure};
-use osm_e2e::kubectl::{apply, delete, exec, output_of, rolled_out, told_by};
+use anyhow::{Result, ensure};
+use osm_e2e::cluster::calls::Caller;
+use osm_e2e::kubectl::{apply, delete, output_of, rolled_out, told_by};
 
 const NAMESPACE: &str = r"
 apiVersion: v1
@@ -112,12 +113,7 @@ fn images_run() -> Result<()> {
     let expected = ["iptables", "iptables-legacy", "ip6tables", "ip6tables-legacy"];
     ensure!(said.lines().eq(expected.map(|kind| format!("{kind} redirects"))), "{said}");
     rolled_out("e2e-images", &["deployment/traffic"])?;
-    let (calls, expected): (Vec<_>, Vec<_>) = CALLS.into_iter().unzip();
-    let command = [&["osm-traffic", "call"], calls.as_slice()].concat();
-    let said = exec("e2e-images", "deployment/traffic", "serves", &command)?;
-    let outcomes: Vec<String> = serde_json::from_str(&said).context("outcomes")?;
-    ensure!(outcomes == expected, "{outcomes:?} instead of {expected:?}");
-    Ok(())
+    Caller { namespace: "e2e-images", pod: "deployment/traffic", container: "serves" }.until(&CALLS)
 }
 
 #[test]

@@ -3,10 +3,11 @@
 
 use anyhow::{Context, Result, bail};
 
+use osm_e2e::cluster::calls::Caller;
 use osm_e2e::cluster::inventory::Inventory;
 use osm_e2e::cluster::mesh::osm;
-use osm_e2e::cluster::tidy_up;
-use osm_e2e::kubectl::{apply, delete, exec, get, kubectl, rolled_out, told_by, until};
+use osm_e2e::cluster::{server, tidy_up};
+use osm_e2e::kubectl::{apply, delete, get, kubectl, rolled_out, told_by, until};
 
 /// A mesh with one namespace of applications, `NAME-shop`.
 #[derive(Debug)]
@@ -14,38 +15,6 @@ struct Mesh(&'static str);
 
 const BLUE: Mesh = Mesh("blue");
 const GREEN: Mesh = Mesh("green");
-
-/// `NAME` is that of the mesh.
-const SHOP: &str = r#"
-apiVersion: v1
-kind: Namespace
-metadata:
-  name: NAME-shop
-  labels: {openservicemesh.io/monitored-by: NAME}
-  annotations: {openservicemesh.io/sidecar-injection: enabled}
----
-apiVersion: v1
-kind: Service
-metadata: {name: shop, namespace: NAME-shop}
-spec:
-  selector: {app: shop}
-  ports: [{name: http, port: 8080, appProtocol: http}]
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: shop, namespace: NAME-shop}
-spec:
-  selector: {matchLabels: {app: shop}}
-  template:
-    metadata: {labels: {app: shop}}
-    spec:
-      terminationGracePeriodSeconds: 1
-      containers:
-      - name: serves
-        image: osm-traffic:dev
-        args: ["serve", "--name", "NAME", "--http", "8080"]
-        readinessProbe: {httpGet: {path: /, port: 8080}, periodSeconds: 1}
-"#;
 
 impl Mesh {
     fn control_plane(&self) -> String {
@@ -57,7 +26,19 @@ impl Mesh {
     }
 
     fn manifests(&self) -> String {
-        SHOP.replace("NAME", self.0)
+        let shop = self.shop();
+        let service = format!(
+            "
+apiVersion: v1
+kind: Service
+metadata: {{name: shop, namespace: {shop}}}
+spec:
+  selector: {{app: shop}}
+  ports: [{{name: http, port: 8080, appProtocol: http}}]
+"
+        );
+        [server::namespace(&shop, Some(self.0)), service, server::deployment(&shop, "shop", self.0)]
+            .join("---")
     }
 
     fn install(&self) -> Result<()> {
@@ -76,19 +57,20 @@ impl Mesh {
     }
 
     fn uninstall(&self) -> Result<()> {
-        delete(&self.manifests())?;
         let namespace = self.control_plane();
         let mesh = ["uninstall", "mesh", "--mesh-name", self.0, "--osm-namespace", &namespace];
         let all = ["--force", "--delete-cluster-wide-resources", "--delete-namespace"];
-        osm(&[mesh.as_slice(), &all].concat()).map(drop)
+        let uninstall = || osm(&[mesh.as_slice(), &all].concat()).map(drop);
+        // All of it, whatever fails.
+        let removed = [delete(&self.manifests()), uninstall()];
+        removed.into_iter().collect()
     }
 
     /// What comes of 20 requests from its application to that of a mesh, each outcome once.
     fn calls(&self, to: &Self) -> Result<String> {
         let call = format!("20 times GET shop.{}:8080/", to.shop());
-        let said = exec(&self.shop(), &self.pod()?, "serves", &["osm-traffic", "call", &call])?;
-        let outcomes: Vec<String> = serde_json::from_str(&said).context("outcomes")?;
-        Ok(outcomes.join(" | "))
+        let caller = Caller { namespace: &self.shop(), pod: &self.pod()?, container: "serves" };
+        Ok(caller.make(&[&call])?.join(" | "))
     }
 
     /// How many proxies its control plane has, by its own count.
@@ -126,8 +108,9 @@ fn two_meshes() -> Result<()> {
     let before = Inventory::take()?;
     BLUE.install()?;
     GREEN.install()?;
-    is("blue calls blue", &BLUE.calls(&BLUE)?, "200 blue")?;
-    is("green calls green", &GREEN.calls(&GREEN)?, "200 green")?;
+    // That a pod is ready is known everywhere a little later.
+    until("call within blue", || is("blue calls blue", &BLUE.calls(&BLUE)?, "200 blue"))?;
+    until("call within green", || is("green calls green", &GREEN.calls(&GREEN)?, "200 green"))?;
     for (from, to) in [(&BLUE, &GREEN), (&GREEN, &BLUE)] {
         let outcome = from.calls(to)?;
         println!("{} calls {}: {outcome}", from.0, to.0);

@@ -6,10 +6,17 @@ use serde_json::Value;
 
 /// Measures a small mesh, and returns the figures.
 fn measure(arguments: &[&str]) -> Value {
+    let shape =
+        ["--services=20", "--endpoints=2", "--proxies=20", "--servers=10", "--reach=5", "--changes=3"];
+    measure_mesh(&shape, arguments)
+}
+
+/// The same of a mesh of this shape.
+fn measure_mesh(shape: &[&str], arguments: &[&str]) -> Value {
     let folder = tempfile::tempdir().expect("a folder");
     let json = folder.path().join("figures.json");
     let output = Command::new(env!("CARGO_BIN_EXE_osm-fleet"))
-        .args(["--services=20", "--endpoints=2", "--proxies=20", "--servers=10", "--reach=5", "--changes=3"])
+        .args(shape)
         .arg("--idle=0")
         .args(arguments)
         .arg("--json")
@@ -109,6 +116,22 @@ fn a_change_in_an_api_server_reaches_those_who_may_reach_the_service() {
     assert!(number(&figures, "/start/seconds") > 0.0, "{figures}");
     let figures = measure(&["--rate=40", "--seconds=1", &api_server()]);
     assert_eq!(number(&figures, "/changes/count"), 40.0, "{figures}");
+}
+
+#[test]
+#[ignore = "needs osm-controller, etcd and kube-apiserver: built by `cargo xtask test`"]
+fn the_root_is_exchanged_with_each_certificate_signed_once_more_and_no_proxy_lost() {
+    let shape = ["--services=100", "--endpoints=1", "--servers=100", "--proxies=400", "--files-after=1"];
+    let figures = measure_mesh(&shape, &["--exchange-root", &api_server()]);
+    let identities = number(&figures, "/changes/identities");
+    assert!(identities >= 200.0, "{figures}");
+    // Those of the control plane's server are signed by both roots until it is known who believes which.
+    assert!(number(&figures, "/changes/issued") <= identities + 3.0, "{figures}");
+    // Both roots, the certificate, the new root: each may meet a new connection and be sent once more.
+    assert!(number(&figures, "/changes/secrets_mean") >= 3.0, "{figures}");
+    assert!(number(&figures, "/changes/secrets_max") <= 6.0, "{figures}");
+    assert!(number(&figures, "/changes/connections") <= 3.0, "{figures}");
+    assert_eq!(number(&figures, "/changes/disconnected"), 0.0, "{figures}");
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! What is generated for meshes of all shapes: maps are encoded canonically,
 //! and a real Envoy accepts it.
 
+use osm_core::model::{CipherSuite, Curve, MeshConfig, MeshObject, TlsSettings};
 use osm_core::policy;
+use osm_core::snapshot::MeshOptions;
 use osm_core::testing::proxies;
 use osm_e2e::{descriptors, meshes, pem::Pem, validate::Validator};
 use osm_xds::generate;
@@ -57,6 +59,32 @@ fn a_real_envoy_accepts_what_is_generated_for_meshes_of_all_shapes() {
     for resources in &configurations {
         validator.check(resources).expect("accepted");
     }
+}
+
+#[test]
+#[ignore = "needs Envoy: run by `cargo xtask test`"]
+fn a_real_envoy_takes_every_suite_and_group_that_is_known() {
+    let validator = Validator::new().expect("an Envoy");
+    let pem = Pem::throwaway().expect("a certificate");
+    let mut tls = TlsSettings::default();
+    tls.cipher_suites = CipherSuite::KNOWN.iter().map(|name| name.parse().expect("it is known")).collect();
+    tls.curves = Curve::KNOWN.iter().map(|name| name.parse().expect("it is known")).collect();
+    let mut config = MeshConfig::new(MeshOptions::default().mesh_config);
+    (config.permissive, config.tls) = (true, tls.into());
+    let mut checked = 0;
+    for mut objects in meshes::random(10) {
+        objects.retain(|object| !matches!(object, MeshObject::MeshConfig(_)));
+        objects.push(config.clone().into());
+        let snapshot = meshes::snapshot(&objects);
+        for compiled in proxies().into_iter().filter_map(|proxy| policy::compile(&snapshot, &proxy).ok()) {
+            if compiled.ir.upstreams.is_empty() || compiled.ir.inbound.is_empty() {
+                continue;
+            }
+            validator.check(&meshes::resources(&compiled.ir, &pem)).expect("accepted");
+            checked += 1;
+        }
+    }
+    assert!(checked > 0, "no proxy that is dialled and dials");
 }
 
 #[test]

@@ -264,9 +264,9 @@ fn i6_a_planted_cluster_that_trusts_another_server_is_found() {
         if wider.server_identities == upstream.server_identities {
             return;
         }
-        let cluster = generate::upstream(&wider);
-        resources.retain(|one| one.key != cluster.key);
-        resources.push(cluster);
+        let clusters = generate::upstream(&wider);
+        resources.retain(|one| clusters.iter().all(|cluster| one.key != cluster.key));
+        resources.extend(clusters);
         assert_ne!(reading::of_resources(&resources).expect("read back"), reading::of_ir(ir));
         planted += 1;
     });

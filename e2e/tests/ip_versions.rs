@@ -6,6 +6,8 @@
 
 #[path = "grpc_client/sidecar.rs"]
 mod sidecar;
+#[path = "../../osm-k8s/tests/support/within.rs"]
+mod within;
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
@@ -20,9 +22,10 @@ use osm_core::source::MemorySource;
 use osm_e2e::control_plane::ControlPlane;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 
 use sidecar::{Envoy, in_own_network, intercept, run};
+use within::within;
 
 /// The port at which a sidecar takes connections of its application.
 const OUTBOUND: u16 = 15001;
@@ -30,6 +33,8 @@ const OUTBOUND: u16 = 15001;
 const PORTS: (u16, u16) = (80, 8080);
 /// Longer than anything here takes.
 const DEADLINE: Duration = Duration::from_secs(30);
+/// How long everybody is left alone between requests.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// A pod, its service, and where its application listens; IPv6 is off unless something has it.
 struct Case {
@@ -112,15 +117,13 @@ fn calls_itself(case: Case) {
         let proxy = ProxyId::new("till".parse().expect("a UUID"), identity);
         let _envoy = Envoy::start(&plane.bootstrap(&proxy).await.expect("a bootstrap"));
         for address in addresses(case.service) {
-            let deadline = Instant::now() + DEADLINE;
-            loop {
-                let answer = timeout(Duration::from_secs(5), ask(address)).await;
-                if answer.as_ref().is_ok_and(|read| read.as_ref().is_ok_and(|text| text.ends_with("hello"))) {
-                    break;
+            within(DEADLINE, PAUSE, &format!("an answer from {address}"), async || {
+                match timeout(Duration::from_secs(5), ask(address)).await {
+                    Ok(Ok(text)) if text.ends_with("hello") => Ok(()),
+                    answer => Err(format!("{answer:?}")),
                 }
-                assert!(Instant::now() < deadline, "{address}: {answer:?}");
-                sleep(Duration::from_millis(20)).await;
-            }
+            })
+            .await;
         }
         feeding.abort();
     });

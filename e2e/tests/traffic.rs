@@ -27,18 +27,20 @@ fn hold(scenario: &Scenario, table: &[Row]) {
 
 #[test]
 fn rules_splits_names_and_protocols_are_decided_as_the_tables_say() {
-    for name in ["semantics", "protocols"] {
+    for name in ["semantics", "protocols", "members", "headless-split"] {
         hold(&Scenario::load(&path(&format!("{name}.yaml"))).expect("a scenario"), &table(name));
     }
 }
 
 #[test]
-fn permissive_mode_is_decided_as_its_table_says() {
-    let text = std::fs::read_to_string(path("semantics.yaml")).expect("a scenario");
-    let switch = "enablePermissiveTrafficPolicyMode";
-    let folder = tempfile::tempdir().expect("a folder");
-    let permissive = folder.path().join("permissive.yaml");
-    std::fs::write(&permissive, text.replace(&format!("{switch}: false"), &format!("{switch}: true")))
-        .expect("written");
-    hold(&Scenario::load(&permissive).expect("a scenario"), &table("semantics-permissive"));
+fn permissive_mode_is_decided_as_its_tables_say() {
+    for name in ["semantics", "members"] {
+        let text = std::fs::read_to_string(path(&format!("{name}.yaml"))).expect("a scenario");
+        let switch = "enablePermissiveTrafficPolicyMode";
+        let folder = tempfile::tempdir().expect("a folder");
+        let permissive = folder.path().join("permissive.yaml");
+        std::fs::write(&permissive, text.replace(&format!("{switch}: false"), &format!("{switch}: true")))
+            .expect("written");
+        hold(&Scenario::load(&permissive).expect("a scenario"), &table(&format!("{name}-permissive")));
+    }
 }

@@ -1,5 +1,7 @@
 //! What the programs are told on their command lines.
 
+mod vault;
+
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -13,10 +15,13 @@ use osm_core::interception::IpFamilies;
 use osm_core::name::{NamespaceName, ObjectName, QualifiedName};
 use osm_core::snapshot::MeshOptions;
 use osm_core::source::{ConfigSource, merge};
-use osm_k8s::injector::{SidecarDefaults, SidecarKind};
+use osm_k8s::injector::{ProxyIdentity, SidecarDefaults, SidecarKind};
 use osm_k8s::source::cluster::Policies;
 use osm_k8s::{ApiClient, FileSource, Freshness};
 use osm_xds::bootstrap::ControlPlane;
+
+pub(crate) use vault::SERVICE_ACCOUNT_TOKEN;
+pub use vault::{VaultArgs, VaultMethod};
 
 use crate::cluster::reconciler::ReconcilerArgs;
 use crate::cluster::status::{self, Statuses};
@@ -68,6 +73,9 @@ pub struct ControllerArgs {
     /// first start; needs `--source kubernetes`
     #[arg(long, value_name = "NAME", conflicts_with = "ca_folder", env = "OSM_CA_SECRET")]
     pub ca_secret: Option<ObjectName>,
+    /// Who issues certificates instead
+    #[command(flatten)]
+    pub vault: VaultArgs,
     /// Where the API server asks about pods, which get their proxies so, and about policies (port 0: any free one).
     /// Without, no pod gets a proxy
     #[arg(long, value_name = "ADDRESS", requires = "init_image")]
@@ -89,6 +97,9 @@ pub struct ControllerArgs {
     /// How proxies stand in their pods: `native` as sidecars of Kubernetes, `classic` as containers like others
     #[arg(long, value_name = "KIND", default_value = "auto")]
     pub sidecar_kind: SidecarKindArg,
+    /// What proxies prove themselves with: `token`, the token of their pod, or `secret`, a certificate in a Secret of their pod
+    #[arg(long, value_name = "WHAT", default_value = "token")]
+    pub sidecar_identity: SidecarIdentityArg,
     /// What it restores
     #[command(flatten)]
     pub reconciler: ReconcilerArgs,
@@ -133,6 +144,7 @@ impl ControllerArgs {
             server,
             freshness: None,
             cluster: None,
+            rotation: None,
         }
     }
 
@@ -152,6 +164,7 @@ impl ControllerArgs {
                 init_image: self.init_image.clone().unwrap_or_default(),
                 pull_policy: self.osm_container_pull_policy.clone(),
                 kind: self.sidecar_kind.kind(),
+                identity: self.sidecar_identity.identity(),
             },
             control_plane: self.control_plane(),
             families: IpFamilies::of(self.pod_ips.iter().copied()),
@@ -233,6 +246,24 @@ impl SidecarKindArg {
             Self::Auto => None,
             Self::Native => Some(SidecarKind::Native),
             Self::Classic => Some(SidecarKind::Classic),
+        }
+    }
+}
+
+/// What proxies prove themselves with, as it is written on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SidecarIdentityArg {
+    /// The token of their pod.
+    Token,
+    /// A certificate in a Secret of their pod.
+    Secret,
+}
+
+impl SidecarIdentityArg {
+    fn identity(self) -> ProxyIdentity {
+        match self {
+            Self::Token => ProxyIdentity::Token,
+            Self::Secret => ProxyIdentity::Secret,
         }
     }
 }

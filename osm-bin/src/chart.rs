@@ -46,6 +46,7 @@ const TEMPLATES: &[(&str, &str)] = files!["templates/":
 const DEFINITIONS: &[(&str, &str)] = files!["crds/":
     "access.smi-spec.io_traffictargets.yaml",
     "config.openservicemesh.io_meshconfigs.yaml",
+    "config.openservicemesh.io_meshrootcertificates.yaml",
     "specs.smi-spec.io_httproutegroups.yaml",
     "specs.smi-spec.io_tcproutes.yaml",
     "split.smi-spec.io_trafficsplits.yaml",
@@ -205,7 +206,7 @@ mod tests {
 
     use super::*;
     use crate::args::ControllerArgs;
-    use crate::cluster::authority::{PAUSE, TRIES};
+    use crate::cluster::authority::DEADLINE;
     use crate::install::CONTROL_PLANE;
 
     fn chart() -> Chart {
@@ -345,7 +346,7 @@ mod tests {
         let container = &of_kind(&objects, "Deployment")["spec"]["template"]["spec"]["containers"][0];
         let probe = &container["startupProbe"];
         let seconds = probe["periodSeconds"].as_u64().unwrap() * probe["failureThreshold"].as_u64().unwrap();
-        assert!(seconds > (PAUSE * TRIES).as_secs() + 30, "{probe}");
+        assert!(seconds > DEADLINE.as_secs() + 30, "{probe}");
     }
 
     #[test]
@@ -356,7 +357,9 @@ mod tests {
             let mut resources = rules.iter().flat_map(|rule| rule["resources"].as_array().unwrap());
             resources.any(|each| each == resource)
         };
-        for resource in ["meshconfigs", "meshconfigs/status"] {
+        for resource in
+            ["meshconfigs", "meshconfigs/status", "meshrootcertificates", "meshrootcertificates/status"]
+        {
             assert!(has("Role", resource) && !has("ClusterRole", resource), "{resource}");
         }
         assert!(has("ClusterRole", "trafficsplits/status"));

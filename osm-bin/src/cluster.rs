@@ -2,7 +2,9 @@
 //! for each thing.
 
 pub mod authority;
+mod pod_secrets;
 pub mod reconciler;
+pub(crate) mod roots;
 pub mod source;
 pub mod status;
 mod tokens;

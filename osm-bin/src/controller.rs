@@ -4,21 +4,24 @@
 //! `osm-controller` runs one of these until it is told to stop; local mode runs
 //! one beside its pods.
 
+mod authority;
 mod changes;
+mod listen;
 mod settings;
 pub(crate) mod tasks;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use nix::errno::Errno;
-use osm_certs::in_process::InProcessCa;
+use osm_certs::issuer::Issuer;
 use osm_certs::manager::{CertificateManager, ManagerOptions};
 use osm_certs::provider::CertificateProvider;
+use osm_certs::rotation::RotationStatus;
 use osm_certs::subject::{ServerName, Subject};
+use osm_certs::vault::VaultIssuer;
 use osm_core::catalog::{Catalog, MeshCatalog};
 use osm_core::snapshot::MeshOptions;
 use osm_core::source::ConfigSource;
@@ -28,29 +31,24 @@ use osm_xds::push::Publisher;
 use osm_xds::server::{
     CertificateAuthenticator, ProxyAuthenticator, Registry, Server, ServerOptions, TlsHandle,
 };
-use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+pub use authority::Authority;
 pub use changes::ChangeReport;
+pub(crate) use listen::listen;
 pub use tasks::TaskFailed;
 
 use crate::admin;
+use crate::cluster::roots::tell_statuses;
 use crate::cluster::source::StalenessCollector;
+use crate::cluster::webhooks::Surroundings;
 use crate::cluster::{self, ClusterOptions, status, webhooks};
 use crate::readiness::Readiness;
+use crate::rotation::{self, Around, Others, RotationOptions};
+use authority::open_authority;
 use changes::Changes;
 use tasks::Tasks;
-
-/// Where the root key of the mesh is kept.
-#[derive(Debug, Clone)]
-pub enum Authority {
-    /// In this folder; made there if there is none.
-    Folder(PathBuf),
-    /// In memory: every start makes a new one.
-    Ephemeral,
-    /// Wherever this one came from.
-    Given(Arc<InProcessCa>),
-}
 
 /// What a control plane is started with.
 #[derive(Debug, Clone)]
@@ -71,6 +69,8 @@ pub struct ControllerOptions {
     pub freshness: Option<Freshness>,
     /// What it does in a cluster besides; `None` elsewhere.
     pub cluster: Option<ClusterOptions>,
+    /// How it changes roots; with `None` it has the one of `authority` for ever.
+    pub rotation: Option<RotationOptions>,
 }
 
 impl ControllerOptions {
@@ -89,6 +89,7 @@ impl ControllerOptions {
             server: ServerOptions::default(),
             freshness: None,
             cluster: None,
+            rotation: None,
         }
     }
 }
@@ -109,20 +110,28 @@ pub fn server_names(mesh: &MeshOptions) -> Vec<ServerName> {
 }
 
 /// A control plane that runs.
-#[derive(Debug)]
 pub struct Controller {
     catalog: Catalog,
     publisher: Publisher,
     registry: Arc<Registry>,
     certificates: CertificateManager,
     readiness: Readiness,
+    roots: Option<watch::Receiver<RotationStatus>>,
+    others: Option<Arc<dyn Others>>,
     changes: Changes,
     xds_address: SocketAddr,
     admin_address: Option<SocketAddr>,
     webhook_address: Option<SocketAddr>,
     tasks: Tasks,
+    vault: Option<VaultIssuer>,
     /// Tells the servers to drain.
     drain: CancellationToken,
+}
+
+impl fmt::Debug for Controller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Controller").field("xds_address", &self.xds_address).finish_non_exhaustive()
+    }
 }
 
 impl Controller {
@@ -141,6 +150,7 @@ impl Controller {
             server,
             freshness,
             cluster,
+            rotation,
         } = options;
         let trust_domain = mesh.trust_domain.clone();
         let mut tasks = Tasks::new();
@@ -152,12 +162,31 @@ impl Controller {
             metrics.register_collector(Box::new(StalenessCollector(freshness)));
         }
 
-        let authority = open_authority(&authority)?;
+        let vault = match &authority {
+            Authority::Vault(issuer) => Some(issuer.clone()),
+            Authority::Folder(_) | Authority::Ephemeral | Authority::Given(_) => None,
+        };
+        if let Some(issuer) = vault.clone() {
+            tasks.spawn("login at Vault", async move { issuer.keep_signed_in().await });
+        }
+        let authorities = match &rotation {
+            Some(rotation) => Some(rotation::open(rotation).await?),
+            None => None,
+        };
+        let default = open_authority(&authority)?;
+        let authority = match &authorities {
+            Some(authorities) => Arc::clone(authorities) as Arc<dyn Issuer>,
+            None => Arc::clone(&default),
+        };
         let (certificates, manager) = CertificateManager::new(authority, ManagerOptions::default());
         certificates.metrics().register(&mut metrics);
         tasks.spawn("certificate manager", manager.run());
 
-        let (catalog, driver) = Catalog::new(mesh);
+        let named = authorities.as_ref().map(|all| rotation::names(&all.stage(), &trust_domain));
+        let (catalog, driver) = match named {
+            Some(named) => Catalog::named(mesh, named),
+            None => Catalog::new(mesh),
+        };
         tasks.spawn_ending("catalog", driver.run(source));
         let shared: Arc<dyn MeshCatalog> = Arc::new(catalog.clone());
         let provider: Arc<dyn CertificateProvider> = Arc::new(certificates.clone());
@@ -178,11 +207,30 @@ impl Controller {
         let counters = Metrics::new();
         counters.register(&mut metrics);
         let authenticator: Arc<dyn ProxyAuthenticator> = match &cluster {
-            Some(cluster) => cluster::authenticator(trust_domain, cluster.server.clone(), shared),
-            None => Arc::new(CertificateAuthenticator::new(trust_domain)),
+            Some(cluster) => cluster::authenticator(cluster.server.clone(), shared),
+            None => Arc::new(CertificateAuthenticator::of_mesh(shared)),
         };
+        let tls = handle.clone();
         let server = Server::new(server, Arc::new(publisher.clone()), authenticator, handle, counters);
         let (registry, proxy_limit) = (server.registry(), server.proxy_limit());
+        let others = rotation.as_ref().and_then(|rotation| rotation.others.clone());
+        let roots = rotation.zip(authorities).map(|(options, authorities)| {
+            let (catalog, publisher) = (catalog.clone(), publisher.clone());
+            let trust_domain = trust_domain.clone();
+            let (manager, registry, servers) = (certificates.clone(), Arc::clone(&registry), names.clone());
+            let around = Around {
+                authorities,
+                default,
+                manager,
+                catalog,
+                trust_domain,
+                publisher,
+                registry,
+                tls,
+                servers,
+            };
+            rotation::start(options, around, &mut tasks)
+        });
         let listener = listen(xds_listen, "proxies").await?;
         let xds_address = listener.local_addr().context("the address of the discovery server")?;
         let draining = drain.clone().cancelled_owned();
@@ -199,18 +247,28 @@ impl Controller {
             changes.clone().follow(catalog.watch(), publisher.publications(), registry.clone()),
         );
 
+        let mut held = None;
         if let Some(ClusterOptions { server, statuses: Some(statuses), .. }) = &cluster {
+            let lease = statuses.lease(server.clone());
+            held = Some(lease.1.clone());
+            if let Some(roots) = &roots {
+                let told = tell_statuses(server.clone(), catalog.clone(), lease.1.clone(), roots.clone());
+                tasks.spawn("statuses of roots", told);
+            }
             let known = (catalog.clone(), registry.clone());
             let draining = drain.clone().cancelled_owned();
             let statuses = statuses.clone();
-            let written = status::run(statuses, server.clone(), known, certificates.clone(), draining);
+            let written = status::run(statuses, lease, server.clone(), known, certificates.clone(), draining);
             tasks.spawn("statuses", written);
         }
         let webhook_address = match cluster.and_then(|cluster| Some((cluster.server, cluster.webhooks?))) {
             None => None,
             Some((server, webhooks)) => {
                 let into = (&mut tasks, &readiness, &mut metrics);
-                Some(webhooks::start(webhooks, &server, provider, names, into).await?)
+                let certificates = certificates.clone();
+                let around =
+                    Surroundings { server, certificates, names, catalog: catalog.clone(), lease: held };
+                Some(webhooks::start(webhooks, around, into).await?)
             }
         };
 
@@ -232,11 +290,14 @@ impl Controller {
             registry,
             certificates,
             readiness,
+            roots,
+            others,
             changes,
             xds_address,
             admin_address,
             webhook_address,
             tasks,
+            vault,
             drain,
         })
     }
@@ -263,6 +324,12 @@ impl Controller {
     #[must_use]
     pub fn certificates(&self) -> &CertificateManager {
         &self.certificates
+    }
+
+    /// How its change of roots goes, if it changes any.
+    #[must_use]
+    pub fn roots(&self) -> Option<&watch::Receiver<RotationStatus>> {
+        self.roots.as_ref()
     }
 
     /// Whether it can serve.
@@ -309,6 +376,14 @@ impl Controller {
         // It gives up the lease, for which it has had that time already.
         self.tasks.finished("statuses", RELEASE_BOUND).await;
         self.tasks.stop().await;
+        if let Some(others) = &self.others {
+            // What is not said is found out after a while.
+            drop(tokio::time::timeout(RELEASE_BOUND, others.leave()).await);
+        }
+        if let Some(vault) = &self.vault {
+            // A token that can't be given back ends by itself.
+            tokio::time::timeout(RELEASE_BOUND, vault.sign_out()).await.ok();
+        }
         tracing::info!("control plane ends");
     }
 }
@@ -317,41 +392,8 @@ impl Controller {
 const AUDIT_INTERVAL: Duration = Duration::from_secs(60);
 /// The server cuts connections off by itself after a shorter time.
 const DRAIN_BOUND: Duration = Duration::from_secs(20);
-/// The lease is given up by itself sooner, or runs out.
+/// The lease is given up by itself sooner, or runs out; a token of Vault's likewise.
 const RELEASE_BOUND: Duration = Duration::from_secs(5);
-
-fn open_authority(authority: &Authority) -> Result<Arc<InProcessCa>> {
-    let made = match authority {
-        Authority::Folder(folder) => {
-            InProcessCa::create_or_load(folder).context("the mesh's certificate authority")?
-        }
-        Authority::Ephemeral => InProcessCa::ephemeral().context("making a root key")?,
-        Authority::Given(authority) => return Ok(Arc::clone(authority)),
-    };
-    Ok(Arc::new(made))
-}
-
-/// Listens. On a host without IPv6, `[::]` is all of its addresses as well.
-pub(crate) async fn listen(address: SocketAddr, whom: &str) -> Result<TcpListener> {
-    let bound = match TcpListener::bind(address).await {
-        Err(error) => match without_ipv6(address, &error) {
-            Some(instead) => TcpListener::bind(instead).await,
-            None => Err(error),
-        },
-        bound => bound,
-    };
-    bound.with_context(|| {
-        format!("listening for {whom} on {address}: is another control plane running, or the port taken?")
-    })
-}
-
-/// What to listen on instead, where a host can't listen on `[::]` for having no IPv6.
-fn without_ipv6(address: SocketAddr, error: &std::io::Error) -> Option<SocketAddr> {
-    let errors = [Errno::EAFNOSUPPORT, Errno::EADDRNOTAVAIL].map(|errno| Some(errno as i32));
-    let is_everywhere = address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
-    (is_everywhere && errors.contains(&error.raw_os_error()))
-        .then(|| (Ipv4Addr::UNSPECIFIED, address.port()).into())
-}
 
 #[cfg(test)]
 mod tests;

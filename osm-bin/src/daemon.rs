@@ -14,7 +14,8 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::{ControllerArgs, OpenSources};
-use crate::cluster;
+use crate::cluster::roots::Place;
+use crate::cluster::{self, ClusterOptions};
 use crate::controller::{Authority, Controller, ControllerOptions, TaskFailed};
 use crate::fatal::{self, Fatal, because};
 use crate::findings::Findings;
@@ -95,13 +96,29 @@ async fn options(args: &ControllerArgs, opened: &OpenSources) -> Result<Controll
     let mut options = ControllerOptions { freshness: opened.freshness.clone(), ..args.options() };
     if let Some(name) = &args.ca_secret {
         let server = opened.server.as_ref().ok_or_else(|| unfit("--ca-secret needs --source kubernetes"))?;
-        let authority = cluster::authority::open(server, &args.osm_namespace, name).await;
+        let authority =
+            cluster::authority::open(server, &args.osm_namespace, name, cluster::authority::DEADLINE).await;
         options.authority = Authority::Given(authority.map_err(because(Reason::CertificateManager))?);
+    }
+    if let Some(issuer) = args.vault.issuer().map_err(because(Reason::InvalidArguments))? {
+        options.authority = Authority::Vault(issuer);
     }
     let policies = opened.policies.clone();
     let server = opened.server.clone();
     let cluster = server.map(|server| args.cluster_options(server, policies)).transpose();
     options.cluster = cluster.map_err(because(Reason::Initialization))?;
+    if let Some(ClusterOptions { server, webhooks, statuses: Some(statuses) }) = &options.cluster {
+        let place = Place {
+            server: server.clone(),
+            namespace: args.osm_namespace.clone(),
+            mesh_name: args.mesh_name.clone(),
+            replica: statuses.replica.clone(),
+            first_secret: args.ca_secret.clone(),
+            has_webhooks: webhooks.is_some(),
+        };
+        let rotation = cluster::roots::options(place).await;
+        options.rotation = Some(rotation.map_err(because(Reason::CertificateManager))?);
+    }
     Ok(options)
 }
 

@@ -20,8 +20,12 @@ pub mod install;
 pub mod limits;
 pub mod local;
 pub mod mesh_namespace;
-pub mod readiness;
+pub mod own_domain;
+mod readiness;
+pub mod rotation;
 pub mod sidecar;
 pub mod telemetry;
+#[cfg(test)]
+mod testing;
 pub mod verdict;
 pub mod version;

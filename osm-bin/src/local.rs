@@ -34,6 +34,7 @@ mod pod;
 pub mod probe;
 pub mod process;
 pub mod requirements;
+mod roots;
 mod server;
 mod sidecar;
 pub mod state;

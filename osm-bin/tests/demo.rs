@@ -7,13 +7,14 @@ use serde_json::Value;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_osm");
 /// The steps, in their order.
-const STEPS: [&str; 8] = [
+const STEPS: [&str; 9] = [
     "permissive",
     "policy",
     "split-100-0",
     "split-50-50",
     "split-0-100",
     "rotation",
+    "root-exchange",
     "bad-edit",
     "controller-restart",
 ];
@@ -77,6 +78,10 @@ fn the_demo_walks_through_every_step_with_no_request_failed() {
     for service in ["bookstore-v1", "bookstore-v2", "bookwarehouse"] {
         assert!(check(rotation, service).1, "{rotation}");
     }
+    let exchange = step("root-exchange");
+    let exchanged = &exchange["actions"][0];
+    assert_eq!((&exchanged["root"], &exchanged["trusted"]), (&"next".into(), &serde_json::json!(["next"])));
+    assert!(exchanged["requests"].as_u64() > Some(0) && exchanged["failures"] == 0, "{exchange}");
     let summary = step("summary");
     assert_eq!(summary["buyer"]["failures"].as_u64(), Some(0), "{summary}");
 }

@@ -49,6 +49,8 @@ pub struct LeafSummary {
     pub serial: String,
     /// The URIs among its names.
     pub uris: Vec<String>,
+    /// When it ends.
+    pub not_after: SystemTime,
 }
 
 /// Certificates in both forms.
@@ -92,7 +94,7 @@ impl CertificateChain {
             AlternativeName::Uri(uri) => Some(uri.to_string()),
             _ => None,
         });
-        LeafSummary { serial: leaf.serial, uris: uris.collect() }
+        LeafSummary { serial: leaf.serial, uris: uris.collect(), not_after: leaf.not_after }
     }
 
     /// The certificates in DER, leaf first. Never empty.

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use osm_core::model::ServiceKey;
-use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, RsaKeySize};
+use rcgen::{
+    KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256, PublicKeyData, RsaKeySize,
+};
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use thiserror::Error;
 use zeroize::Zeroize;
@@ -54,7 +56,18 @@ impl Enrolment {
     /// # Errors
     /// As [`new`](Self::new).
     pub fn with_key(subject: Subject, validity: Duration, key: ServiceKey) -> Result<Self, EnrolmentError> {
-        let mut pair = new_pair(key).map_err(EnrolmentError::Cryptography)?;
+        Self::of_pair(subject, validity, new_pair(key).map_err(EnrolmentError::Cryptography)?)
+    }
+
+    /// The request for a key that exists, as an answer for it is checked against.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), and when the key is of a kind that nothing is signed by.
+    pub fn of_key(subject: Subject, validity: Duration, key: &PrivateKey) -> Result<Self, EnrolmentError> {
+        Self::of_pair(subject, validity, pair_of(key)?)
+    }
+
+    fn of_pair(subject: Subject, validity: Duration, mut pair: KeyPair) -> Result<Self, EnrolmentError> {
         let csr = profile::leaf(&subject).and_then(|params| params.serialize_request(&pair));
         let key = PrivateKey::from_der(PrivatePkcs8KeyDer::from(pair.serialize_der()).into());
         pair.zeroize();
@@ -67,10 +80,25 @@ impl Enrolment {
     }
 }
 
+/// The public key that belongs to a private one, as SubjectPublicKeyInfo in DER.
+pub(crate) fn public_key(key: &PrivateKey) -> Result<Vec<u8>, EnrolmentError> {
+    let mut pair = pair_of(key)?;
+    let public_key = pair.subject_public_key_info();
+    pair.zeroize();
+    Ok(public_key)
+}
+
+fn pair_of(key: &PrivateKey) -> Result<KeyPair, EnrolmentError> {
+    // The error of a key could quote it.
+    let unusable = |_| InvalidCertificate::UnreadableKey("it is of a kind that is not known".into());
+    KeyPair::try_from(key.der()).map_err(unusable).map_err(EnrolmentError::Key)
+}
+
 fn new_pair(key: ServiceKey) -> Result<KeyPair, rcgen::Error> {
     let rsa = |size| KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, size);
     match key {
         ServiceKey::P256 => KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256),
+        ServiceKey::P384 => KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384),
         ServiceKey::Rsa2048 => rsa(RsaKeySize::_2048),
         ServiceKey::Rsa3072 => rsa(RsaKeySize::_3072),
         ServiceKey::Rsa4096 => rsa(RsaKeySize::_4096),
@@ -92,6 +120,24 @@ mod tests {
         let error = SigningRequest::new(subject("thief"), csr.clone(), Duration::from_secs(60));
         assert!(matches!(error, Err(InvalidRequest::OtherNames(_))), "{error:?}");
         SigningRequest::new(subject("till"), csr, Duration::from_secs(60)).expect("its own names");
+    }
+
+    #[test]
+    fn a_request_for_a_key_that_exists_is_for_that_key() {
+        for kind in [ServiceKey::P256, ServiceKey::P384, ServiceKey::Rsa2048] {
+            let made =
+                Enrolment::with_key(subject("till"), Duration::from_secs(60), kind).expect("a request");
+            let again =
+                Enrolment::of_key(subject("till"), Duration::from_secs(60), &made.key).expect("a request");
+            assert_eq!(again.request.public_key(), made.request.public_key());
+            assert_eq!(public_key(&made.key).expect("a key"), made.request.public_key());
+            assert_eq!(again.key.pem(), made.key.pem());
+        }
+        let garbage =
+            PrivateKey::from_der(PrivatePkcs8KeyDer::from(vec![1, 2, 3]).into()).expect("some bytes");
+        let error =
+            Enrolment::of_key(subject("till"), Duration::from_secs(60), &garbage).expect_err("no key");
+        assert!(matches!(error, EnrolmentError::Key(_)), "{error:?}");
     }
 
     #[test]

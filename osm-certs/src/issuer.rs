@@ -1,13 +1,16 @@
-//! Who signs certificates: the door [`Issuer`].
+//! Who signs certificates: the door [`Issuer`], and [`KeyMaker`] behind it for those that make keys too.
 
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use async_trait::async_trait;
+use osm_core::model::ServiceKey;
 
-use crate::certificate::{CertificateChain, TrustBundle};
+use crate::certificate::{CertificateChain, PrivateKey, TrustBundle};
 use crate::request::SigningRequest;
+use crate::subject::Subject;
 
 /// A certificate authority, here or elsewhere.
 ///
@@ -60,6 +63,54 @@ pub trait Issuer: Send + Sync + 'static {
     /// # Errors
     /// When the issuer can't answer now, or won't.
     async fn trust_bundle(&self) -> Result<TrustBundle, IssuerError>;
+
+    /// The same issuer, if keys are made where its certificates are. Then
+    /// [`make_of_kind`](KeyMaker::make_of_kind) is called wherever [`sign`](Self::sign) would be. Nearly no issuer is
+    /// one: a key that does not travel can't be read on the way.
+    fn key_maker(&self) -> Option<&dyn KeyMaker> {
+        None
+    }
+
+    /// Whether [`key_maker`](Self::key_maker) is to be asked for this subject. Only an issuer that hands on to several others
+    /// has to say.
+    fn makes_keys_for(&self, _subject: &Subject) -> bool {
+        self.key_maker().is_some()
+    }
+}
+
+/// An issuer that gives keys with its certificates: one that insists on making them, or one that
+/// hands on what somebody else has made. All that [`Issuer`] says holds for it.
+#[async_trait]
+pub trait KeyMaker: Send + Sync {
+    /// A certificate for a subject, valid for so long at most, and its key.
+    ///
+    /// # Errors
+    /// As [`Issuer::sign`]; refused too when this subject is none that there is a certificate for.
+    async fn make(&self, subject: &Subject, validity: Duration) -> Result<Issued, IssuerError>;
+
+    /// The same where the mesh wishes keys of a kind, as the manager asks. Who makes keys makes such
+    /// a one or refuses; who hands on those of somebody else has no say in it.
+    ///
+    /// # Errors
+    /// As [`make`](Self::make).
+    async fn make_of_kind(
+        &self,
+        subject: &Subject,
+        validity: Duration,
+        kind: ServiceKey,
+    ) -> Result<Issued, IssuerError> {
+        let _ = kind;
+        self.make(subject, validity).await
+    }
+}
+
+/// A certificate and the key that it is for.
+#[derive(Debug, Clone)]
+pub struct Issued {
+    /// The leaf's private key.
+    pub key: PrivateKey,
+    /// The certificates, leaf first.
+    pub chain: CertificateChain,
 }
 
 #[async_trait]
@@ -70,6 +121,14 @@ impl<I: Issuer + ?Sized> Issuer for Arc<I> {
 
     async fn trust_bundle(&self) -> Result<TrustBundle, IssuerError> {
         (**self).trust_bundle().await
+    }
+
+    fn key_maker(&self) -> Option<&dyn KeyMaker> {
+        (**self).key_maker()
+    }
+
+    fn makes_keys_for(&self, subject: &Subject) -> bool {
+        (**self).makes_keys_for(subject)
     }
 }
 

@@ -14,6 +14,9 @@
 //!              Issuer::sign(SigningRequest) ──► CertificateChain
 //! ```
 //!
+//! `files` is a provider of its own: of one certificate that somebody else keeps
+//! fresh. `spiffe` is one of those that a SPIFFE agent gives to this process, and an issuer as well.
+//!
 //! Without the default feature `in-process` only the doors and the values that
 //! go through them are here, for those who program against them. Feature
 //! `testing` adds a fake issuer, a clock for tests and the kit that checks an issuer.
@@ -24,6 +27,8 @@ pub mod clock;
 #[cfg(feature = "in-process")]
 pub mod enrolment;
 #[cfg(feature = "in-process")]
+pub mod files;
+#[cfg(feature = "in-process")]
 pub mod in_process;
 pub mod issuer;
 #[cfg(feature = "in-process")]
@@ -32,13 +37,25 @@ pub mod manager;
 pub mod metrics;
 pub mod provider;
 pub mod request;
+pub mod rotation;
 pub mod subject;
 #[cfg(feature = "testing")]
 pub mod testing;
 #[cfg(feature = "in-process")]
 pub mod verify;
 
+#[cfg(feature = "spiffe")]
+pub mod spiffe;
+#[cfg(feature = "vault")]
+pub mod vault;
+
+#[cfg(feature = "in-process")]
+mod given_certificate;
+#[cfg(feature = "in-process")]
+mod given_file;
 mod names;
 mod pem;
 #[cfg(feature = "in-process")]
 mod profile;
+#[cfg(feature = "vault")]
+mod secret;

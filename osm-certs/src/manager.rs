@@ -16,7 +16,7 @@ mod status;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 pub use backoff::Backoff;
 pub use driver::ManagerDriver;
@@ -27,11 +27,20 @@ pub use status::SubjectStatus;
 
 use osm_core::model::ServiceKey;
 
+use crate::certificate::{CertificateChain, Certified};
 use crate::issuer::Issuer;
 use crate::metrics::Metrics;
 use crate::provider::{CertificateProvider, CertificateWatch, TrustWatch};
 use crate::subject::Subject;
 use shared::Shared;
+
+/// When a certificate that was issued at this time is to be renewed: at two thirds of its life or up to a tenth of it earlier, by
+/// chance that follows from its serial number. It is the manager's rule, whose chance follows from the subject too; this is for those
+/// who keep certificates elsewhere.
+#[must_use]
+pub fn renewal(certified: &Certified, issued: SystemTime) -> SystemTime {
+    rotation::renewal(issued, certified.not_after(), backoff::seed(certified.serial()))
+}
 
 /// The certificates of one issuer, kept fresh. Clones are the same manager.
 ///
@@ -90,6 +99,35 @@ impl CertificateManager {
     /// that subject.
     pub fn rotate(&self, subject: &Subject) -> bool {
         self.0.rotate(subject)
+    }
+
+    /// Has certificates signed anew of which this says that they are stale, as [`rotate_now`](Self::rotate_now) has all, and
+    /// says how many that is. Called after the issuer behind this manager has begun to do things differently: what was
+    /// being signed meanwhile is signed once more.
+    pub fn renew(&self, is_stale: impl Fn(&Subject, &CertificateChain) -> bool) -> usize {
+        self.0.renew(is_stale)
+    }
+
+    /// Asks the issuer for its roots at once, and not when it is time to.
+    pub fn ask_for_trust(&self) {
+        self.0.ask_for_trust.notify_one();
+    }
+
+    /// The certificates that are given out, in order of subjects.
+    #[must_use]
+    pub fn chains(&self) -> Vec<(Subject, CertificateChain)> {
+        self.0.chains()
+    }
+
+    /// Forgets those of these subjects that nobody watches at once, and not only after a while: they are not needed again.
+    pub fn let_go(&self, is_meant: impl Fn(&Subject) -> bool) {
+        self.0.let_go(is_meant);
+    }
+
+    /// Whether something is signed for that was begun before [`renew`](Self::renew) was last called.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.0.is_behind()
     }
 
     /// How each subject's certificate is doing, in order of subjects.

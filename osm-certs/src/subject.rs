@@ -65,6 +65,16 @@ impl Subject {
         Self::ControlPlane { names: names.into_iter().collect() }
     }
 
+    /// The trust domain in which it has its name; a server of the control plane is in none.
+    #[must_use]
+    pub fn trust_domain(&self) -> Option<&TrustDomain> {
+        match self {
+            Self::Workload(principal) => Some(&principal.trust_domain),
+            Self::Proxy { trust_domain, .. } => Some(trust_domain),
+            Self::ControlPlane { .. } => None,
+        }
+    }
+
     /// The subject alternative names of its certificates: all of them, and no others.
     ///
     /// A workload's dotted name is left out where it is no DNS name (a part

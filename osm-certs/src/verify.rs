@@ -16,6 +16,8 @@ use crate::subject::{AlternativeName, Usage};
 /// A certificate that ends within this time would end before it reached all who
 /// need it.
 pub const LEAST_LIFE: Duration = Duration::from_secs(10);
+/// How much later a certificate may end than was asked: the clock of who signed it may be ahead.
+pub const CLOCK_DIFFERENCE: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// Why a chain may not be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -37,6 +39,9 @@ pub enum Unusable {
     /// It has ended, or is about to.
     #[error("the certificate has ended or is about to")]
     Ended,
+    /// It is valid for longer than was asked.
+    #[error("the certificate is valid for longer than the {} s that were asked for", .0.as_secs())]
+    TooLong(Duration),
     /// It leads to no root of the trust bundle.
     #[error("the certificate leads to no root of the trust bundle")]
     UnknownRoot,
@@ -46,6 +51,13 @@ pub enum Unusable {
     /// The chain is broken otherwise.
     #[error("the chain is not valid: {0}")]
     Invalid(String),
+}
+
+impl Unusable {
+    /// It has other names than were asked for.
+    pub(crate) fn other_names(asked: &BTreeSet<AlternativeName>, given: &BTreeSet<AlternativeName>) -> Self {
+        Self::OtherNames { asked: list(asked), given: list(given) }
+    }
 }
 
 impl From<InvalidCertificate> for Unusable {
@@ -72,15 +84,43 @@ pub fn verify(
     let asked = request.subject().names();
     match &leaf.names {
         Ok(given) if *given == asked => {}
-        Ok(given) => return Err(Unusable::OtherNames { asked: list(&asked), given: list(given) }),
+        Ok(given) => return Err(Unusable::other_names(&asked, given)),
         Err(reason) => {
             return Err(Unusable::OtherNames { asked: list(&asked), given: reason.clone() });
         }
     }
-    if leaf.not_after < now + LEAST_LIFE {
+    // One that is not valid yet ends late for a clock that is behind: that is said first.
+    check_service(&leaf, chain, trust, request.usages(), now)?;
+    match ends_in_time(leaf.not_after, request.validity(), now) {
+        true => Ok(()),
+        false => Err(Unusable::TooLong(request.validity())),
+    }
+}
+
+/// Whether a certificate serves at this time: for long enough to reach all who need it, and with a chain
+/// that leads to a root.
+pub(crate) fn check_service(
+    leaf: &Leaf,
+    chain: &CertificateChain,
+    trust: &TrustBundle,
+    usages: &[Usage],
+    now: SystemTime,
+) -> Result<(), Unusable> {
+    if is_ending(leaf, now) {
         return Err(Unusable::Ended);
     }
-    leads_to(chain, trust, request.usages(), now)
+    leads_to(chain, trust, usages, now)
+}
+
+/// Whether a certificate has ended, or would end before it reached all who need it.
+pub(crate) fn is_ending(leaf: &Leaf, now: SystemTime) -> bool {
+    leaf.not_after < now + LEAST_LIFE
+}
+
+/// Whether a certificate that ends then lives for no longer than is asked now.
+pub(crate) fn ends_in_time(not_after: SystemTime, validity: Duration, now: SystemTime) -> bool {
+    let latest = now.checked_add(validity.saturating_add(CLOCK_DIFFERENCE));
+    latest.is_none_or(|latest| not_after <= latest)
 }
 
 /// Checks that a chain leads to a root for these usages at this time.

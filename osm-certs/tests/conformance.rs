@@ -31,6 +31,7 @@ async fn each_wrong_answer_is_found() {
         (Behaviour::WrongNames, "has other names: asked for [URI spiffe://cluster.local/till/shop, DNS till"),
         (Behaviour::WrongKey, "is for another key"),
         (Behaviour::Ended, "has ended"),
+        (Behaviour::TooLong, "is valid for longer than the 3600 s that were asked for"),
         (Behaviour::WrongRoot, "leads to no root"),
         (Behaviour::Unavailable, "Unavailable"),
     ] {

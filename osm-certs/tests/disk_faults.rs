@@ -1,5 +1,9 @@
-//! What the authority does when its disk is full or read-only, with real file systems
-//! in a mount namespace of the test's own.
+//! What the authority and the provider of files do when their disk is full or read-only.
+
+#[path = "support/disk.rs"]
+mod disk;
+#[path = "../../osm-k8s/tests/support/within.rs"]
+mod within;
 
 use std::error::Error;
 use std::fs;
@@ -7,48 +11,18 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
-use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
 use osm_certs::enrolment::Enrolment;
+use osm_certs::files::{CertificateFiles, FilePaths, FileProvider};
 use osm_certs::in_process::{CaError, InProcessCa};
 use osm_certs::issuer::Issuer;
+use osm_certs::manager::FailureKind;
+use osm_certs::provider::CertificateProvider;
 use osm_certs::subject::Subject;
 
-/// The smallest file system: a few pages.
-const SIZE: &str = "size=64k";
+use disk::{fill, make_read_only, with_own_mounts};
+use within::within;
 
-/// Runs on a thread whose mounts nobody else sees, and which end with it.
-fn with_own_mounts(test: impl FnOnce(&Path) + Send) {
-    let folder = tempfile::tempdir().expect("a folder");
-    std::thread::scope(|scope| {
-        let own = || {
-            unshare(CloneFlags::CLONE_NEWNS).expect("root may have mounts of its own");
-            let nothing = None::<&str>;
-            let private = MsFlags::MS_PRIVATE | MsFlags::MS_REC;
-            mount(nothing, "/", nothing, private, nothing).expect("mounts that nobody else sees");
-            let flags = MsFlags::empty();
-            mount(Some("none"), folder.path(), Some("tmpfs"), flags, Some(SIZE)).expect("a small disk");
-            test(folder.path());
-        };
-        scope.spawn(own).join().expect("the test ends well");
-    });
-}
-
-fn make_read_only(disk: &Path) {
-    let flags = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
-    mount(None::<&str>, disk, None::<&str>, flags, None::<&str>).expect("a read-only disk");
-}
-
-/// Fills a disk but for so many pages.
-fn fill(disk: &Path, pages: u64) {
-    let filler = disk.join("filler");
-    let mut size = 0;
-    while fs::write(&filler, vec![b'x'; size + 4096]).is_ok() {
-        size += 4096;
-    }
-    let left = (size as u64).saturating_sub(pages * 4096);
-    fs::File::options().write(true).open(&filler).and_then(|file| file.set_len(left)).expect("it shrinks");
-}
+const HOUR: Duration = Duration::from_secs(3600);
 
 fn fault(folder: &Path) -> (ErrorKind, String) {
     match InProcessCa::create_or_load(folder).expect_err("it can't be written") {
@@ -70,12 +44,19 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// The authority still signs.
-fn signs(ca: &InProcessCa) {
-    let subject = Subject::Workload("spiffe://cluster.local/till/shop".parse().expect("a principal"));
-    let Enrolment { request, .. } = Enrolment::new(subject, Duration::from_secs(60)).expect("a request");
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    runtime.block_on(ca.sign(&request)).expect("it signs");
+fn till() -> Subject {
+    Subject::Workload("spiffe://cluster.local/till/shop".parse().expect("a principal"))
+}
+
+/// The authority still signs: a certificate and its key.
+fn signs(ca: &InProcessCa) -> [String; 2] {
+    let Enrolment { key, request } = Enrolment::new(till(), HOUR).expect("a request");
+    let chain = runtime().block_on(ca.sign(&request)).expect("it signs");
+    [chain.pem().to_owned(), key.pem().to_owned()]
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime")
 }
 
 #[test]
@@ -141,5 +122,51 @@ fn half_of_a_root_on_a_full_disk_is_refused_and_not_touched() {
         let error = InProcessCa::create_or_load(&folder).expect_err("a key alone");
         assert!(matches!(error, CaError::Refused { .. }), "{error}");
         assert_eq!(fs::read(folder.join("ca.key")).expect("it is there"), key);
+    });
+}
+
+#[test]
+#[ignore = "needs root: mounts file systems in a namespace of its own"]
+fn a_certificate_that_somebody_could_not_write_whole_leaves_the_last_one_until_there_is_space() {
+    with_own_mounts(|disk| {
+        let ca = InProcessCa::ephemeral().expect("an authority");
+        let write = |name: &str, text: &str| fs::write(disk.join(name), text);
+        let ([chain, key], [next, next_key]) = (signs(&ca), signs(&ca));
+        let files = [("tls.crt", &*chain), ("tls.key", &*key), ("ca.crt", ca.root().pem())];
+        files.into_iter().for_each(|(name, text)| write(name, text).expect("there is space"));
+        let subject = till();
+        let (provider, driver) = FileProvider::new(CertificateFiles::new(FilePaths::in_folder(disk)), till());
+        let until = async |what: &str, is_so: &dyn Fn() -> bool| {
+            let looked = async || is_so().then_some(()).ok_or_else(|| format!("{:?}", provider.failure()));
+            within(HOUR / 60, Duration::from_millis(20), what, looked).await;
+        };
+        let shows = |chain: &str| {
+            let shown = provider.watch(&subject).current();
+            shown.is_some_and(|shown| shown.chain().pem() == chain) && provider.failure().is_none()
+        };
+        let course = async {
+            until("the first one", &|| shows(&chain)).await;
+            fs::remove_file(disk.join("tls.crt")).expect("it was there");
+            fill(disk, 0);
+            write("tls.crt", &next).expect_err("there is no space");
+            until("it is told", &|| {
+                provider.failure().is_some_and(|failure| {
+                    let is_it = failure.message.contains("tls.crt holds something else than it should");
+                    is_it && failure.kind == FailureKind::Unavailable
+                })
+            })
+            .await;
+            assert_eq!(provider.watch(&subject).current().expect("it serves").chain().pem(), chain);
+            assert_eq!(provider.trust().current().as_deref(), Some(ca.root()));
+            fs::remove_file(disk.join("filler")).expect("space again");
+            write("tls.crt", &next).and_then(|()| write("tls.key", &next_key)).expect("there is space");
+            until("the next one", &|| shows(&next)).await;
+        };
+        runtime().block_on(async {
+            tokio::select! {
+                () = course => {}
+                () = driver.run() => unreachable!("it never returns"),
+            }
+        });
     });
 }

@@ -97,6 +97,20 @@ async fn workloads_with_rsa_keys_of_every_size_prove_themselves_to_those_with_ot
 }
 
 #[tokio::test]
+async fn workloads_with_a_key_on_p384_prove_themselves_to_those_with_other_keys() {
+    let ca = InProcessCa::ephemeral().expect("an authority");
+    let buyer = certified(&ca, workload("buyer")).await;
+    let till = certified_with(&ca, workload("till"), ServiceKey::P384).await;
+    let (_, leaf) = X509Certificate::from_der(&till.chain().der()[0]).expect("a certificate");
+    match leaf.public_key().parsed().expect("a key") {
+        PublicKey::EC(point) => assert_eq!(point.key_size(), 384),
+        other => panic!("{other:?} is on no curve"),
+    }
+    handshake(&till, &buyer, ca.root(), "till.shop.cluster.local").expect("it serves");
+    handshake(&buyer, &till, ca.root(), "buyer.shop.cluster.local").expect("it calls");
+}
+
+#[tokio::test]
 async fn a_proxy_s_certificate_serves_nobody_and_a_server_s_asks_for_nothing() {
     let ca = InProcessCa::ephemeral().expect("an authority");
     let uri = "spiffe://cluster.local/6f1a/sidecar/till/shop";

@@ -1,7 +1,11 @@
 //! I11: what is logged has nothing of a key.
 
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
+#[path = "support/log.rs"]
+mod log;
+#[path = "support/shows.rs"]
+mod shows;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use osm_certs::clock::Clock;
@@ -10,45 +14,14 @@ use osm_certs::manager::{CertificateManager, ManagerOptions};
 use osm_certs::provider::CertificateProvider;
 use osm_certs::subject::Subject;
 use osm_certs::testing::{Behaviour, FakeIssuer, SimulatedClock};
-use tracing_subscriber::fmt::MakeWriter;
 
-/// A log in memory.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("nobody panics holding it").extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl MakeWriter<'_> for Log {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
-    }
-}
-
-/// Whether a text has a part of a key's PEM.
-fn shows(text: &str, pem: &str) -> bool {
-    pem.lines().filter(|line| !line.starts_with('-')).any(|line| text.contains(&line[line.len() / 2..]))
-}
+use log::Log;
+use shows::shows;
 
 #[tokio::test(start_paused = true)]
 async fn i11_no_log_has_a_key() {
     let log = Log::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
-        .with_ansi(false)
-        .with_writer(log.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let _guard = tracing::subscriber::set_default(log.subscriber());
 
     let folder = tempfile::tempdir().expect("a folder");
     InProcessCa::create_or_load(folder.path()).expect("it is made");
@@ -65,7 +38,7 @@ async fn i11_no_log_has_a_key() {
     watch.changed().await.expect("the manager runs");
     driving.abort();
 
-    let text = String::from_utf8(log.0.lock().expect("nobody panics holding it").clone()).expect("text");
+    let text = log.text();
     for said in ["was made", "could not be had", "was issued", "signed anew", "trust bundle has changed"] {
         assert!(text.contains(said), "{said:?} was not logged, so this shows nothing:\n{text}");
     }

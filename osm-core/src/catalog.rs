@@ -5,11 +5,13 @@
 //! what changed since the one they saw.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::Arc;
 
-use futures::stream::StreamExt;
+use futures::stream::{self, StreamExt};
 use tokio::sync::watch;
 
+use crate::identity::TrustDomains;
 use crate::snapshot::{ChangeSet, MeshOptions, MeshSnapshot, SnapshotBuilder};
 use crate::source::{ConfigSource, SourceEvent};
 
@@ -65,6 +67,7 @@ struct Published {
 #[derive(Debug, Clone)]
 pub struct Catalog {
     published: watch::Receiver<Published>,
+    trust_domains: Arc<watch::Sender<Option<Arc<TrustDomains>>>>,
 }
 
 /// The part of a [`Catalog`] that does the work, for a task of the caller's.
@@ -72,16 +75,39 @@ pub struct Catalog {
 pub struct CatalogDriver {
     builder: SnapshotBuilder,
     published: watch::Sender<Published>,
+    trust_domains: watch::Receiver<Option<Arc<TrustDomains>>>,
 }
 
 impl Catalog {
     /// A catalog that knows nothing yet, and the driver that feeds it.
     #[must_use]
     pub fn new(options: MeshOptions) -> (Self, CatalogDriver) {
-        let builder = SnapshotBuilder::new(options);
+        Self::of(SnapshotBuilder::new(options))
+    }
+
+    /// The same for a mesh that has these trust domains, whatever the options say, before it is known.
+    #[must_use]
+    pub fn named(options: MeshOptions, trust_domains: TrustDomains) -> (Self, CatalogDriver) {
+        Self::of(SnapshotBuilder::new(options).named(trust_domains))
+    }
+
+    fn of(builder: SnapshotBuilder) -> (Self, CatalogDriver) {
         let first = Published { snapshot: Arc::clone(builder.current()), recent: Arc::default() };
         let (sender, published) = watch::channel(first);
-        (Self { published }, CatalogDriver { builder, published: sender })
+        let (told, trust_domains) = watch::channel(None);
+        let catalog = Self { published, trust_domains: Arc::new(told) };
+        (catalog, CatalogDriver { builder, published: sender, trust_domains })
+    }
+
+    /// Says which trust domains the mesh has from now on, whatever its options say. Called at each stage of a change of
+    /// roots. Snapshots show it soon after.
+    pub fn set_trust_domains(&self, trust_domains: TrustDomains) {
+        let told = Some(Arc::new(trust_domains));
+        self.trust_domains.send_if_modified(|known| {
+            let is_other = *known != told;
+            *known = told;
+            is_other
+        });
     }
 }
 
@@ -99,8 +125,14 @@ impl CatalogDriver {
     /// Feeds the catalog from a source until the source ends, which for most
     /// sources is never. What has been told stays in force afterwards.
     pub async fn run(mut self, source: Box<dyn ConfigSource>) {
-        let mut batches = source.into_events().ready_chunks(BATCH);
-        while let Some(batch) = batches.next().await {
+        let batches = source.into_events().ready_chunks(BATCH).map(Some).chain(stream::iter([None]));
+        // To take in nothing is to take in what was said of trust domains.
+        let renamed = stream::unfold(self.trust_domains.clone(), |mut told| async {
+            told.changed().await.ok()?;
+            Some((Some(Vec::new()), told))
+        });
+        let mut all = pin!(stream::select(batches, renamed));
+        while let Some(Some(batch)) = all.next().await {
             self.take_in(batch);
         }
     }
@@ -109,6 +141,9 @@ impl CatalogDriver {
     pub fn take_in(&mut self, events: impl IntoIterator<Item = SourceEvent>) {
         for event in events {
             self.builder.apply(event);
+        }
+        if let Some(trust_domains) = &*self.trust_domains.borrow() {
+            self.builder.set_trust_domains(Arc::clone(trust_domains));
         }
         let Some((snapshot, change)) = self.builder.build() else { return };
         let version = snapshot.version();

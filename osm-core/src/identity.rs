@@ -7,9 +7,13 @@
 //! its proxy. A service account's name may hold dots, so identities are
 //! compared by these URIs and never by dotted names.
 
+mod trust_domains;
+
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+
+pub use trust_domains::TrustDomains;
 
 use crate::name::{InvalidName, NamespaceName, ObjectName, check_dns_label, check_dns_subdomain, name_type};
 
@@ -17,6 +21,18 @@ name_type! {
     /// The name of a trust domain, such as `cluster.local`: whoever holds its
     /// root key decides which identities exist in it.
     TrustDomain, "trust domain", check_dns_subdomain
+}
+
+impl TrustDomain {
+    /// The trust domain that vouches for a SPIFFE ID, whatever else is in the ID.
+    ///
+    /// # Errors
+    /// When it is none, or the name of its trust domain is not valid.
+    pub fn of_spiffe_id(id: &str) -> Result<Self, InvalidName> {
+        let refuse = || InvalidName::new("SPIFFE ID", id, "it does not start with `spiffe://`");
+        let rest = id.strip_prefix("spiffe://").ok_or_else(refuse)?;
+        rest.split_once('/').map_or(rest, |(domain, _)| domain).parse()
+    }
 }
 
 /// The identity of a workload: its service account and namespace.
@@ -228,6 +244,16 @@ mod tests {
             "spiffe:///sa/ns",
         ] {
             assert!(text.parse::<Principal>().is_err(), "{text} was accepted");
+        }
+    }
+
+    #[test]
+    fn a_spiffe_id_of_any_path_has_a_trust_domain() {
+        for id in ["spiffe://td/ns/shop/sa/till", "spiffe://td/a", "spiffe://td"] {
+            assert_eq!(TrustDomain::of_spiffe_id(id).expect("a SPIFFE ID").as_str(), "td", "{id}");
+        }
+        for id in ["", "td/a", "https://td/a", "spiffe://", "spiffe:///a", "spiffe://t d/a"] {
+            assert!(TrustDomain::of_spiffe_id(id).is_err(), "{id}");
         }
     }
 

@@ -15,10 +15,10 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use crate::diagnostic::Origin;
-use crate::identity::{Principal, ServiceIdentity, TrustDomain};
+use crate::identity::{Principal, ServiceIdentity};
 use crate::interception::IpFamilies;
-use crate::model::{Methods, Protocol};
-use crate::name::ServiceName;
+use crate::model::{Methods, Protocol, TlsSettings};
+use crate::name::{Hostname, ServiceName};
 
 /// Everything that one proxy does. Lists are in the order of their keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub struct ProxyIr {
     pub inbound: Vec<Arc<InboundService>>,
     /// The services that the workload may dial.
     pub outbound: Vec<Arc<OutboundService>>,
+    /// The members of headless services that it may dial.
+    pub members: Vec<Arc<OutboundMember>>,
     /// The upstreams that `outbound` leads to.
     pub upstreams: Vec<Arc<Upstream>>,
     /// The endpoints of `upstreams`.
@@ -92,10 +94,31 @@ pub struct InboundService {
     pub protocol: Protocol,
     /// The server name (SNI) by which clients ask for this service.
     pub server_name: Arc<str>,
+    /// How TLS is spoken.
+    pub tls: Tls,
+    /// The server names (SNI) by which they ask for this workload alone, in a headless service.
+    pub member_names: BTreeSet<Arc<str>>,
     /// Who may do what.
     pub access: InboundAccess,
     /// The object that made the service.
     pub origin: Origin,
+}
+
+/// How TLS is spoken with other proxies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// Versions, suites and groups.
+    pub settings: Arc<TlsSettings>,
+    /// The object that says so.
+    pub origin: Origin,
+}
+
+impl Tls {
+    /// The object that says so, where it says something.
+    #[must_use]
+    pub fn asked_by(&self) -> Option<&Origin> {
+        matches!(self.origin, Origin::Object(..)).then_some(&self.origin)
+    }
 }
 
 /// Who may do what on an inbound port; which variant follows the protocol.
@@ -171,7 +194,8 @@ pub struct OutboundService {
     pub name: ServicePortName,
     /// What is spoken there.
     pub protocol: Protocol,
-    /// The addresses that clients dial; never empty, sorted.
+    /// The addresses that clients dial, sorted; none of a headless service, whose
+    /// members are dialled ([`OutboundMember`]).
     pub addresses: Vec<IpAddr>,
     /// The host names and addresses, without port, that requests to it may carry
     /// (IPv6 in brackets); sorted.
@@ -181,8 +205,48 @@ pub struct OutboundService {
     pub matched: Vec<MatchedRoute>,
     /// Where everything else leads.
     pub route: OutboundRoute,
+    /// Where requests lead that carry another host name; `None` refuses them.
+    pub otherwise: Option<OutboundRoute>,
     /// The object that made the service.
     pub origin: Origin,
+}
+
+/// A member of a headless service that clients dial at an address and port of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboundMember {
+    /// The port of the service.
+    pub name: ServicePortName,
+    /// Which member.
+    pub member: MemberName,
+    /// What is spoken there.
+    pub protocol: Protocol,
+    /// Where it is dialled.
+    pub place: (IpAddr, NonZeroU16),
+    /// The server name (SNI) to ask for.
+    pub server_name: Arc<str>,
+    /// Where connections lead. Where HTTP is spoken, this is the member, and the
+    /// [`OutboundService`] of its port says where each request leads.
+    pub route: OutboundRoute,
+    /// The object that made the service.
+    pub origin: Origin,
+}
+
+/// What tells a member of a headless service from the others.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum MemberName {
+    /// Its address, where it has no name.
+    Address(IpAddr),
+    /// Its host name.
+    Host(Hostname),
+}
+
+impl fmt::Display for MemberName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => write!(f, "{address}"),
+            Self::Host(name) => write!(f, "{name}"),
+        }
+    }
 }
 
 /// Requests that lead elsewhere than others to the same service.
@@ -199,6 +263,8 @@ pub struct MatchedRoute {
 pub enum OutboundRoute {
     /// To the service itself.
     Single(ServicePortName),
+    /// To the member of this headless service that was dialled.
+    Member(ServicePortName),
     /// To several, by weight; never empty, sorted by name, sum of weights over 0.
     Weighted {
         /// The backends and their weights.
@@ -224,8 +290,21 @@ pub struct Upstream {
     pub server_name: Arc<str>,
     /// The identities that a server may have; never empty.
     pub server_identities: BTreeSet<Principal>,
+    /// How TLS is spoken.
+    pub tls: Tls,
+    /// How its members are reached one by one; `None` unless the service is headless.
+    pub members: Option<MemberPort>,
     /// The object that made the service.
     pub origin: Origin,
+}
+
+/// At which of its ports a member that was dialled is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemberPort {
+    /// The one that was dialled.
+    Dialled,
+    /// This one.
+    Number(NonZeroU16),
 }
 
 /// The addresses behind an upstream.
@@ -244,10 +323,12 @@ pub struct UpstreamEndpoints {
 pub struct RefusedService {
     /// What is refused.
     pub name: ServicePortName,
+    /// Which member of it, where the service is headless.
+    pub member: Option<MemberName>,
     /// What is spoken there.
     pub protocol: Protocol,
-    /// The addresses; never empty, sorted.
-    pub addresses: Vec<IpAddr>,
+    /// Where it would be dialled; never empty, and one place of a member.
+    pub places: BTreeSet<(IpAddr, NonZeroU16)>,
     /// Why: the object, or the default.
     pub origin: Origin,
 }
@@ -256,12 +337,13 @@ pub struct RefusedService {
 /// Proxies of one class have the same configuration.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProxyClass {
-    /// The trust domain that vouches for it.
-    pub trust_domain: TrustDomain,
     /// Whom the proxies speak for.
     pub identity: ServiceIdentity,
     /// The versions of IP that their pods have addresses of.
     pub families: IpFamilies,
     /// The service ports that they serve, and the workload's port for each.
     pub serves: BTreeMap<ServicePortName, NonZeroU16>,
+    /// The host names by which clients ask for the workload alone, in each headless
+    /// service that it serves under any.
+    pub hostnames: BTreeMap<ServiceName, BTreeSet<Hostname>>,
 }

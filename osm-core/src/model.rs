@@ -11,7 +11,9 @@ mod access;
 mod endpoint;
 mod mesh_config;
 mod object;
+mod root_certificate;
 mod service;
+mod tls;
 mod traffic_split;
 mod workload;
 
@@ -19,6 +21,11 @@ pub use access::{HttpMatch, HttpRouteGroup, Methods, RouteRule, TcpRoute, Traffi
 pub use endpoint::{Endpoint, EndpointPort, EndpointSlice};
 pub use mesh_config::{MeshConfig, ServiceKey};
 pub use object::{MeshObject, Meta, Namespace, ServiceAccount};
+pub use root_certificate::{
+    CertManagerRoot, MAX_ROOTS_IN_USE, MAX_TRUSTED_ROOTS, PemSource, RootCertificate, RootPatience,
+    RootProvider, RootRole, SecretEntry, VaultLogin, VaultRoot, WhenLate,
+};
 pub use service::{Protocol, Service, ServicePort, TargetPort, Transport, UnsupportedProtocol};
+pub use tls::{CipherSuite, Curve, TlsSettings, TlsVersion, UnknownName};
 pub use traffic_split::{SplitBackend, TrafficSplit};
 pub use workload::{ContainerPort, Workload};

@@ -113,6 +113,12 @@ name_type! {
     NamespaceName, "namespace", check_dns_label
 }
 
+name_type! {
+    /// The host name of one workload (RFC 1123 label), as `web-0` in
+    /// `web-0.web.shop.svc.cluster.local`.
+    Hostname, "host name", check_dns_label
+}
+
 /// A name with its namespace, `namespace/name`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QualifiedName {
@@ -180,6 +186,8 @@ pub enum Kind {
     TrafficSplit,
     /// Settings of the whole mesh.
     MeshConfig,
+    /// A root of the mesh's certificates.
+    MeshRootCertificate,
 }
 
 impl Kind {
@@ -203,6 +211,7 @@ impl fmt::Display for Kind {
             Self::TcpRoute => "TCPRoute",
             Self::TrafficSplit => "TrafficSplit",
             Self::MeshConfig => "MeshConfig",
+            Self::MeshRootCertificate => "MeshRootCertificate",
         })
     }
 }

@@ -10,20 +10,24 @@
 
 mod class;
 mod inbound;
+mod members;
 mod outbound;
 mod reach;
+mod refused;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub use class::{Unknown, classify};
 pub use inbound::{inbound, inbound_service};
-pub use outbound::{OutboundKey, ServiceOutbound, outbound, outbound_key, refused};
+pub use outbound::{OutboundKey, ServiceOutbound, outbound, outbound_key};
 pub use reach::{Allowed, Reach, reach, reachable_services};
+pub use refused::refused;
 
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Origin};
 use crate::identity::ProxyId;
-use crate::ir::{Egress, ProxyClass, ProxyIr};
+use crate::ir::{Egress, ProxyClass, ProxyIr, RefusedService, Tls};
+use crate::model::TlsSettings;
 use crate::snapshot::MeshSnapshot;
 
 /// What a proxy is to do, and what went wrong on the way.
@@ -47,14 +51,15 @@ pub fn compile(snapshot: &MeshSnapshot, proxy: &ProxyId) -> Result<Compiled, Unk
 /// Decides what every proxy of a class is to do.
 #[must_use]
 pub fn compile_class(snapshot: &MeshSnapshot, class: &ProxyClass) -> Compiled {
-    let ProxyClass { trust_domain, identity, families, serves: _ } = class;
+    let ProxyClass { identity, families, serves: _, hostnames: _ } = class;
     let reach = reach(snapshot, identity);
     let services = reachable_services(snapshot, &reach);
     let mut ir = ProxyIr {
-        principal: identity.principal(trust_domain),
+        principal: snapshot.trust_domains().principal(identity),
         families: *families,
         inbound: inbound(snapshot, class).into_iter().map(Arc::new).collect(),
         outbound: Vec::new(),
+        members: Vec::new(),
         upstreams: Vec::new(),
         endpoints: Vec::new(),
         refused: Vec::new(),
@@ -65,16 +70,37 @@ pub fn compile_class(snapshot: &MeshSnapshot, class: &ProxyClass) -> Compiled {
         let Some(key) = outbound_key(snapshot, name, &reach, &identity.namespace) else { continue };
         let part = outbound(snapshot, &key);
         ir.outbound.extend(part.outbound.into_iter().map(Arc::new));
+        ir.members.extend(part.members.into_iter().map(Arc::new));
         ir.upstreams.extend(part.upstreams.into_iter().map(Arc::new));
         ir.endpoints.extend(part.endpoints.into_iter().map(Arc::new));
         diagnostics.extend(part.diagnostics);
     }
     if refuses_unreachable(snapshot) {
-        let dialled: BTreeSet<_> = ir.outbound.iter().map(|service| service.name.clone()).collect();
-        let all = snapshot.services().flat_map(|service| refused(service));
-        ir.refused = all.filter(|service| !dialled.contains(&service.name)).map(Arc::new).collect();
+        let dialled: BTreeSet<_> = ir.outbound.iter().map(|service| &service.name).collect();
+        let members: BTreeSet<_> =
+            ir.members.iter().map(|member| (&member.name, &member.member, member.place)).collect();
+        let all = snapshot.services().flat_map(|service| refused(snapshot, service));
+        let is_open = |service: &RefusedService| {
+            let place = service.places.first();
+            match service.member.as_ref().zip(place) {
+                Some((member, place)) => members.contains(&(&service.name, member, *place)),
+                None => dialled.contains(&service.name),
+            }
+        };
+        ir.refused = all.filter(|service| !is_open(service)).map(Arc::new).collect();
     }
     Compiled { ir, diagnostics }
+}
+
+/// How proxies speak TLS with each other.
+pub(crate) fn tls(snapshot: &MeshSnapshot) -> Tls {
+    let settings = Arc::clone(&snapshot.config().tls);
+    let origin = if *settings == TlsSettings::default() {
+        Origin::Default("TLS 1.2 and 1.3, with what proxies prefer")
+    } else {
+        snapshot.config_origin()
+    };
+    Tls { settings, origin }
 }
 
 /// What happens to connections to addresses that the mesh does not know.

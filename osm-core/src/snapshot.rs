@@ -11,29 +11,32 @@ mod dirty;
 mod facts;
 mod grant;
 mod index;
+mod link_places;
 mod link_requests;
+mod link_roots;
 mod link_service;
 mod link_split;
 mod link_target;
+pub(crate) mod places;
 mod update;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
+use rpds::{HashTrieMapSync, RedBlackTreeMapSync, RedBlackTreeSetSync};
 
 pub use builder::SnapshotBuilder;
 pub use change::ChangeSet;
 pub use grant::Grant;
-pub use link_service::{LinkedEndpoint, LinkedPort, LinkedService};
+pub use link_service::{LinkedEndpoint, LinkedMember, LinkedPort, LinkedService};
 pub use link_split::{LinkedSplit, SplitScope};
 pub use link_target::{LinkedTarget, PortGrant};
 
 use crate::diagnostic::{Diagnostic, Origin};
-use crate::identity::{ProxyUuid, ServiceIdentity, TrustDomain};
-use crate::model::{MeshConfig, Workload};
+use crate::identity::{ProxyUuid, ServiceIdentity, TrustDomain, TrustDomains};
+use crate::model::{MeshConfig, RootCertificate, Workload};
 use crate::name::{NamespaceName, ObjectName, ObjectRef, QualifiedName, ServiceName};
 
 /// What is settled about a mesh before any fact is known.
@@ -42,7 +45,7 @@ use crate::name::{NamespaceName, ObjectName, ObjectRef, QualifiedName, ServiceNa
 pub struct MeshOptions {
     /// The name of the mesh; namespaces that it monitors carry it.
     pub mesh_name: String,
-    /// The trust domain of its identities.
+    /// The trust domain of its identities, as long as nobody says otherwise ([`MeshSnapshot::trust_domains`]).
     pub trust_domain: TrustDomain,
     /// The MeshConfig object that counts.
     pub mesh_config: QualifiedName,
@@ -62,6 +65,11 @@ impl Default for MeshOptions {
 
 /// An ordered map whose copies share what is equal.
 pub(crate) type SharedMap<K, V> = RedBlackTreeMapSync<K, V>;
+/// An ordered set whose copies share what is equal.
+pub(crate) type SharedSet<T> = RedBlackTreeSetSync<T>;
+
+/// Roots of certificates by name.
+pub type RootCertificates = BTreeMap<ObjectName, Arc<RootCertificate>>;
 
 /// The mesh at one moment. Cheap to clone behind its `Arc`, never changes.
 ///
@@ -71,19 +79,22 @@ pub(crate) type SharedMap<K, V> = RedBlackTreeMapSync<K, V>;
 pub struct MeshSnapshot {
     pub(crate) version: u64,
     pub(crate) options: Arc<MeshOptions>,
+    pub(crate) trust_domains: Arc<TrustDomains>,
     pub(crate) config: Arc<MeshConfig>,
     pub(crate) config_written: bool,
+    pub(crate) root_certificates: Arc<RootCertificates>,
     pub(crate) namespaces: SharedMap<NamespaceName, ()>,
     pub(crate) services: SharedMap<ServiceName, Arc<LinkedService>>,
     pub(crate) workloads: SharedMap<QualifiedName, Arc<Workload>>,
     pub(crate) proxies: HashTrieMapSync<ProxyUuid, Arc<[QualifiedName]>>,
-    pub(crate) memberships: SharedMap<QualifiedName, Arc<BTreeSet<ServiceName>>>,
-    pub(crate) served_by: SharedMap<ServiceIdentity, Arc<BTreeSet<ServiceName>>>,
+    pub(crate) memberships: SharedMap<QualifiedName, SharedSet<ServiceName>>,
+    pub(crate) served_by: SharedMap<ServiceIdentity, SharedSet<ServiceName>>,
     pub(crate) targets_to: SharedMap<ServiceIdentity, Arc<Vec<Arc<LinkedTarget>>>>,
     pub(crate) target_destinations: SharedMap<QualifiedName, ServiceIdentity>,
     pub(crate) reach_of: SharedMap<ServiceIdentity, Arc<BTreeMap<ServiceIdentity, Grant>>>,
     pub(crate) splits: SharedMap<ServiceName, Arc<[LinkedSplit]>>,
-    pub(crate) roots_of: SharedMap<ServiceName, Arc<BTreeSet<ServiceName>>>,
+    pub(crate) roots_of: SharedMap<ServiceName, SharedSet<ServiceName>>,
+    pub(crate) places: SharedMap<SocketAddress, SharedSet<places::Claim>>,
     pub(crate) diagnostics: SharedMap<ObjectRef, Arc<[Diagnostic]>>,
     pub(crate) source_diagnostics: Arc<[Diagnostic]>,
 }
@@ -93,8 +104,10 @@ impl PartialEq for MeshSnapshot {
         let Self {
             version: _,
             options,
+            trust_domains,
             config,
             config_written,
+            root_certificates,
             namespaces,
             services,
             workloads,
@@ -106,12 +119,15 @@ impl PartialEq for MeshSnapshot {
             reach_of,
             splits,
             roots_of,
+            places,
             diagnostics,
             source_diagnostics,
         } = self;
         *options == other.options
+            && *trust_domains == other.trust_domains
             && *config == other.config
             && *config_written == other.config_written
+            && *root_certificates == other.root_certificates
             && *namespaces == other.namespaces
             && *services == other.services
             && *workloads == other.workloads
@@ -123,6 +139,7 @@ impl PartialEq for MeshSnapshot {
             && *reach_of == other.reach_of
             && *splits == other.splits
             && *roots_of == other.roots_of
+            && *places == other.places
             && *diagnostics == other.diagnostics
             && *source_diagnostics == other.source_diagnostics
     }
@@ -137,8 +154,10 @@ impl MeshSnapshot {
         Self {
             version: 0,
             config: Arc::new(MeshConfig::new(options.mesh_config.clone())),
+            trust_domains: Arc::new(options.trust_domain.clone().into()),
             options: Arc::new(options),
             config_written: false,
+            root_certificates: Arc::default(),
             namespaces: SharedMap::new_sync(),
             services: SharedMap::new_sync(),
             workloads: SharedMap::new_sync(),
@@ -150,6 +169,7 @@ impl MeshSnapshot {
             reach_of: SharedMap::new_sync(),
             splits: SharedMap::new_sync(),
             roots_of: SharedMap::new_sync(),
+            places: SharedMap::new_sync(),
             diagnostics: SharedMap::new_sync(),
             source_diagnostics: Arc::new([]),
         }
@@ -165,6 +185,12 @@ impl MeshSnapshot {
     #[must_use]
     pub fn options(&self) -> &MeshOptions {
         &self.options
+    }
+
+    /// The trust domains of its identities.
+    #[must_use]
+    pub fn trust_domains(&self) -> &Arc<TrustDomains> {
+        &self.trust_domains
     }
 
     /// The settings in force.
@@ -184,6 +210,12 @@ impl MeshSnapshot {
         } else {
             Origin::Default("without a MeshConfig, SMI policy decides and egress is closed")
         }
+    }
+
+    /// The roots of certificates that people have written beside the MeshConfig, whatever their roles.
+    #[must_use]
+    pub fn root_certificates(&self) -> &Arc<RootCertificates> {
+        &self.root_certificates
     }
 
     /// Whether a namespace belongs to the mesh.

@@ -3,12 +3,12 @@
 //! never widens by accident.
 
 use osm_core::identity::Principal;
-use osm_core::ir::{Access, InboundAccess, ServicePortName};
+use osm_core::ir::{Access, InboundAccess, MemberName, OutboundMember, ServicePortName};
 use osm_core::model::{MeshConfig, MeshObject};
 use osm_core::policy;
 use osm_core::snapshot::{MeshOptions, MeshSnapshot};
 use osm_core::source::SourceEvent;
-use osm_core::testing::{from_scratch, history, play, proxies, told};
+use osm_core::testing::{from_scratch, history, play, proxies, seeded_history, told};
 use proptest::prelude::*;
 use std::sync::Arc;
 
@@ -23,6 +23,27 @@ fn step_by_step(events: Vec<SourceEvent>, every: usize) -> Arc<MeshSnapshot> {
     }
     builder.build();
     Arc::clone(builder.current())
+}
+
+/// Without them, what holds for random meshes would say nothing of members.
+#[test]
+fn random_meshes_have_members_with_and_without_names_and_refuse_some() {
+    let (mut named, mut anonymous, mut refused) = (0, 0, 0);
+    for seed in 0..60 {
+        let (_, objects) = play(&seeded_history(seed, 400));
+        for snapshot in [from_scratch(objects.clone()), with_config(&objects, true)] {
+            for compiled in proxies().iter().filter_map(|proxy| policy::compile(&snapshot, proxy).ok()) {
+                for member in &compiled.ir.members {
+                    match member.member {
+                        MemberName::Host(_) => named += 1,
+                        MemberName::Address(_) => anonymous += 1,
+                    }
+                }
+                refused += compiled.ir.refused.iter().filter(|service| service.member.is_some()).count();
+            }
+        }
+    }
+    assert!(named > 10 && anonymous > 50 && refused > 50, "{named} {anonymous} {refused}");
 }
 
 fn with_config(objects: &[MeshObject], permissive: bool) -> Arc<MeshSnapshot> {
@@ -84,6 +105,10 @@ proptest! {
             for service in &strict.ir.outbound {
                 prop_assert!(permissive.ir.outbound.iter().any(|other| other.name == service.name));
             }
+            for member in &strict.ir.members {
+                let key = |one: &OutboundMember| (one.name.clone(), one.member.clone(), one.place);
+                prop_assert!(permissive.ir.members.iter().any(|other| key(other) == key(member)));
+            }
             for upstream in &strict.ir.upstreams {
                 let other = permissive.ir.upstreams.iter().find(|other| other.name == upstream.name);
                 let other = other.expect("an upstream under policy is one in permissive mode");
@@ -109,6 +134,7 @@ proptest! {
         for proxy in proxies() {
             let Ok(compiled) = policy::compile(&snapshot, &proxy) else { continue };
             prop_assert!(compiled.ir.outbound.is_empty() && compiled.ir.upstreams.is_empty());
+            prop_assert!(compiled.ir.members.is_empty());
             for inbound in &compiled.ir.inbound {
                 let nobody = match &inbound.access {
                     InboundAccess::Http(access) => matches!(access, Access::Nobody(_)),
@@ -130,7 +156,7 @@ proptest! {
                     let name = ServicePortName::new(service.name.clone(), *number);
                     let given = compiled.ir.endpoints.iter().find(|places| places.name == name);
                     for (place, endpoint) in &port.endpoints {
-                        let inbound = policy::inbound_service(&snapshot, &endpoint.identity, &name, place.1);
+                        let inbound = policy::inbound_service(&snapshot, &endpoint.identity, &[].into(), &name, place.1);
                         let lets_in = inbound.is_some_and(|one| lets_in(&one.access, &compiled.ir.principal));
                         let is_given = given.is_some_and(|places| places.addresses.contains(place));
                         // A pod is one endpoint, however many addresses it has.

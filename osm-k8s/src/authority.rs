@@ -64,15 +64,35 @@ pub enum RootSecretError {
 
 impl RootSecretError {
     /// Whether the same may work later without anybody doing anything: the API server
-    /// is away, too busy or starting.
+    /// is away, too busy or starting. One that has just started refuses what it will allow as soon as it has
+    /// read who may do what, and one that has just been told of a right may not know of it yet.
     #[must_use]
     pub fn may_pass(&self) -> bool {
         match self {
             Self::Server { source, .. } => match source.as_ref() {
-                kube::Error::Api(status) => status.code == 429 || status.code >= 500,
+                kube::Error::Api(status) => matches!(status.code, 401 | 403 | 429 | 500..),
                 _ => true,
             },
             Self::Incomplete { .. } => false,
+        }
+    }
+}
+
+/// Reads the root of a Secret, if there is one.
+///
+/// # Errors
+/// When the API server can't be asked or refuses, and when the Secret lacks a part.
+pub async fn load(
+    server: &ApiClient,
+    namespace: &NamespaceName,
+    name: &ObjectName,
+) -> Result<Option<RootText>, RootSecretError> {
+    let api: Api<Secret> = Api::namespaced(server.kube(), namespace.as_str());
+    let place = format!("{namespace}/{name}");
+    match bounded(ANSWER, api.get_opt(name.as_str())).await {
+        Ok(secret) => secret.map(|secret| read(secret, place)).transpose(),
+        Err(source) => {
+            Err(RootSecretError::Server { action: "read", secret: place, source: Box::new(source) })
         }
     }
 }
@@ -97,8 +117,8 @@ pub async fn create_or_load(
         let secret = place.clone();
         move |source| RootSecretError::Server { action, secret, source: Box::new(source) }
     };
-    if let Some(secret) = bounded(ANSWER, api.get_opt(name.as_str())).await.map_err(failed("read"))? {
-        return read(secret, place);
+    if let Some(text) = load(server, namespace, name).await? {
+        return Ok(text);
     }
     let wanted = secret(namespace, name, make());
     match bounded(ANSWER, api.create(&PostParams::default(), &wanted)).await {

@@ -13,6 +13,9 @@ use thiserror::Error;
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection may say nothing that something is waited for on: a little longer than the
+/// client library lets a watch be silent. What waits for less time says so itself.
+const SILENCE: Duration = Duration::from_secs(300);
 /// How long an API server may take to answer, where nobody needs it sooner.
 pub(crate) const ANSWER: Duration = Duration::from_secs(10);
 
@@ -23,6 +26,12 @@ pub(crate) async fn bounded<T>(
 ) -> kube::Result<T> {
     let late = || kube::Error::Service(Box::new(NoAnswer(bound)));
     tokio::time::timeout(bound, asked).await.unwrap_or_else(|_| Err(late()))
+}
+
+/// Whether the API server has answered that this may not be done, or not like this: the same is not
+/// done soon, as by one that is away, starts or has too much to do.
+pub(crate) fn is_refusal(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if (400..500).contains(&status.code) && status.code != 429)
 }
 
 /// The API server took too long to answer.
@@ -75,6 +84,7 @@ impl ApiClient {
 
     fn with(mut config: Config) -> Result<Self, NoApiServer> {
         config.connect_timeout = Some(CONNECT_TIMEOUT);
+        config.read_timeout = Some(SILENCE);
         let client =
             kube::Client::try_from(config).map_err(|source| NoApiServer::Client(Box::new(source)))?;
         Ok(Self { client })
@@ -125,5 +135,25 @@ mod tests {
         assert_eq!(begun.elapsed(), ANSWER);
         assert!(error.to_string().contains("did not answer within 10s"), "{error}");
         assert!(matches!(bounded(ANSWER, async { Ok(1) }).await, Ok(1)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_on_which_nothing_is_said_is_given_up() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let silent = async {
+            let mut connections = Vec::new();
+            loop {
+                connections.push(listener.accept().await.expect("a connection"));
+            }
+        };
+        let config = Config::new(format!("http://{address}").parse().expect("an address"));
+        let client = ApiClient::with(config).expect("a client").kube();
+        let begun = tokio::time::Instant::now();
+        tokio::select! {
+            asked = client.apiserver_version() => drop(asked.expect_err("nobody answers")),
+            () = silent => {}
+        }
+        assert!((SILENCE..SILENCE * 2).contains(&begun.elapsed()), "{:?}", begun.elapsed());
     }
 }

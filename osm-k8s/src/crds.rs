@@ -89,7 +89,7 @@ fn version_of(defined: &Defined, version: &Version, is_stored: bool) -> Value {
     properties.insert("kind".to_owned(), json!({ "type": "string" }));
     properties.insert("metadata".to_owned(), json!({ "type": "object" }));
     properties.insert("spec".to_owned(), version.spec.clone());
-    properties.insert("status".to_owned(), schema::status());
+    properties.insert("status".to_owned(), defined.status.clone());
     let mut schema = json!({ "type": "object", "properties": properties });
     if defined.needs_spec {
         schema["required"] = json!(["spec"]);

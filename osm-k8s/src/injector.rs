@@ -4,7 +4,8 @@
 //! namespace and the settings of the mesh, and gives the operations of a JSON patch.
 //! Nothing is stored anywhere for the pod: its proxy proves itself with a token that
 //! Kubernetes keeps fresh, and the authorities that it believes are in a ConfigMap of its
-//! namespace ([`crate::trust_bundle`]).
+//! namespace ([`crate::trust_bundle`]). By a setting it proves itself with a certificate
+//! instead, which lies in a Secret that is made once the pod is there (`pod_secrets`).
 //!
 //! What Envoy is started with is another dialect: it comes from a [`Launcher`].
 
@@ -34,7 +35,7 @@ pub use patch::Operation;
 #[cfg(feature = "client")]
 pub use pod::{Injection, Injector, METRICS_ANNOTATION, Refusal, SCRAPING};
 #[cfg(feature = "client")]
-pub use settings::{InjectionSettings, SidecarDefaults, SidecarKind};
+pub use settings::{InjectionSettings, ProxyIdentity, SidecarDefaults, SidecarKind};
 #[cfg(feature = "client")]
 pub use sidecar::{Launch, Launcher, Needs};
 
@@ -42,7 +43,7 @@ pub use sidecar::{Launch, Launcher, Needs};
 pub const PROXY_CONTAINER: &str = "envoy";
 /// The name of the container that redirects the pod's connections.
 pub const INIT_CONTAINER: &str = "osm-init";
-/// The name of the volume with the pod's token and the mesh's authorities.
+/// The name of the volume with the pod's token, or its key and certificate, and the mesh's authorities.
 pub const IDENTITY_VOLUME: &str = "osm-identity";
 /// Where that volume is in the proxy's container.
 pub const IDENTITY_FOLDER: &str = "/var/run/secrets/openservicemesh.io";
@@ -50,3 +51,12 @@ pub const IDENTITY_FOLDER: &str = "/var/run/secrets/openservicemesh.io";
 pub const TOKEN_FILE: &str = "token";
 /// For whom the token is made: nobody else takes it.
 pub const TOKEN_AUDIENCE: &str = "openservicemesh.io";
+/// How the name of the Secret begins that a pod's proxy proves itself by, where it does so: its
+/// end is the proxy's name. The form is that of Open Service Mesh.
+pub const SECRET_PREFIX: &str = "envoy-bootstrap-config-";
+
+/// The name of the Secret of this proxy.
+#[must_use]
+pub fn secret_name(proxy: &osm_core::identity::ProxyUuid) -> String {
+    format!("{SECRET_PREFIX}{proxy}")
+}

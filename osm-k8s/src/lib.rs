@@ -12,6 +12,8 @@
 //! - [`injector`]: which pods get a proxy, and (feature `client`) what is added to them.
 //! - `webhook`, `trust_bundle`, `token_review` (feature `client`): what admits pods and
 //!   policies, what their proxies verify the control plane by, and how they prove themselves to it.
+//! - `pod_secrets` (feature `client`): the Secrets by which they do so instead, where that is set.
+//! - `cert_manager` (feature `client`): certificates that cert-manager signs.
 //! - `reconcile` (feature `client`): objects of the installation, kept as they were installed.
 //! - [`yaml`]: YAML of any kind as values, and back.
 //! - `objects`, `forward` (feature `client`): objects of any kind, applied and waited for; ports of pods.
@@ -37,9 +39,13 @@
 #[cfg(feature = "client")]
 pub mod authority;
 #[cfg(feature = "client")]
+pub mod cert_manager;
+#[cfg(feature = "client")]
 pub mod client;
 pub mod crds;
 pub mod document;
+#[cfg(feature = "client")]
+mod event;
 #[cfg(feature = "client")]
 pub mod forward;
 pub mod injector;
@@ -57,9 +63,15 @@ mod pace;
 #[cfg(feature = "client")]
 pub mod pod_events;
 #[cfg(feature = "client")]
+pub mod pod_secrets;
+#[cfg(feature = "client")]
 pub mod reconcile;
 #[cfg(feature = "client")]
 pub mod replicas;
+#[cfg(feature = "client")]
+pub mod root_stage;
+#[cfg(feature = "client")]
+pub mod secret_value;
 pub mod source;
 pub mod status;
 #[cfg(all(test, feature = "client"))]

@@ -20,8 +20,10 @@ mod mesh_config;
 mod metadata;
 mod namespace;
 mod pod;
+mod root_certificate;
 mod service;
 mod service_account;
+mod stateful_set;
 mod tcp_route;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -49,11 +51,19 @@ pub use mesh_config::{
 };
 pub use metadata::{DEFAULT_NAMESPACE, Metadata};
 pub use namespace::{MONITORED_BY_LABEL, Namespace};
+#[cfg(feature = "client")]
+pub(crate) use pod::DEFAULT_SERVICE_ACCOUNT;
 pub use pod::{
     PROXY_UUID_LABEL, Pod, PodCondition, PodIp, PodSpec, PodStatus, PodTemplate, TemplateMetadata,
 };
+pub use root_certificate::{
+    CertManagerSpec, DataKey, Host, Identifier, KindName, MeshRootCertificate, PatienceSpec, PemSpec,
+    PemText, ProviderSpec, RoleSpec, RootCertificateSpec, RootSecretSpec, SecretEntrySpec, Segment,
+    SegmentPath, ThenSpec, TresorCaSpec, TresorSpec, VaultSpec,
+};
 pub use service::{Service, ServicePort, ServiceSpec};
 pub use service_account::ServiceAccount;
+pub use stateful_set::{StatefulSet, StatefulSetSpec};
 pub use tcp_route::{TcpMatch, TcpRoute, TcpRouteSpec};
 pub use traffic_split::{RouteGroupRef, SplitBackend, TrafficSplit, TrafficSplitSpec};
 pub use traffic_target::{IdentityRef, TargetRule, TrafficTarget, TrafficTargetSpec};
@@ -63,6 +73,7 @@ pub mod limit {
     pub use super::conversion::MAX_FINDINGS;
     pub use super::http_route_group::{MAX_HEADERS, MAX_MATCHES};
     pub use super::mesh_config::MIN_CERTIFICATE_VALIDITY;
+    pub use super::root_certificate::MIN_PATIENCE;
     pub use super::traffic_split::{MAX_BACKENDS, MAX_GROUPS, MAX_WEIGHT};
     pub use super::traffic_target::{MAX_RULE_MATCHES, MAX_RULES, MAX_SOURCES};
 }
@@ -92,6 +103,20 @@ macro_rules! manifests {
                 match self { $(Self::$kind => $api,)* }
             }
 
+            /// Its `apiVersion` and `kind`, as an API server is asked for its objects.
+            #[must_use]
+            pub fn key(self) -> (&'static str, &'static str) {
+                (self.api_version(), self.name())
+            }
+
+            /// How a client names it.
+            #[cfg(feature = "client")]
+            pub(crate) fn resource(self) -> kube::core::ApiResource {
+                let (group, version) = self.api_version().split_once('/').unwrap_or(("", self.api_version()));
+                let kind = kube::core::GroupVersionKind::gvk(group, version, self.name());
+                kube::core::ApiResource::from_gvk(&kind)
+            }
+
             /// Every `apiVersion` that is read, the newest first.
             #[must_use]
             pub fn api_versions(self) -> &'static [&'static str] {
@@ -99,7 +124,7 @@ macro_rules! manifests {
             }
 
             /// The kind of fact that such a manifest becomes; `None` for a
-            /// Deployment, which has no address of its own.
+            /// Deployment or a StatefulSet, which have no address of their own.
             #[must_use]
             pub fn fact(self) -> Option<Kind> {
                 match self { $(Self::$kind => $fact,)* }
@@ -161,6 +186,7 @@ manifests! {
     Service(Service) = "Service", "v1", Some(Kind::Service);
     Pod(Pod) = "Pod", "v1", Some(Kind::Pod);
     Deployment(Deployment) = "Deployment", "apps/v1", None;
+    StatefulSet(StatefulSet) = "StatefulSet", "apps/v1", None;
     EndpointSlice(EndpointSlice) = "EndpointSlice", "discovery.k8s.io/v1", Some(Kind::EndpointSlice);
     TrafficTarget(TrafficTarget) = "TrafficTarget", "access.smi-spec.io/v1alpha3", Some(Kind::TrafficTarget);
     HttpRouteGroup(HttpRouteGroup) = "HTTPRouteGroup", "specs.smi-spec.io/v1alpha4", Some(Kind::HttpRouteGroup);
@@ -169,6 +195,8 @@ manifests! {
         "split.smi-spec.io/v1alpha4" | "split.smi-spec.io/v1alpha3" | "split.smi-spec.io/v1alpha2",
         Some(Kind::TrafficSplit);
     MeshConfig(MeshConfig) = "MeshConfig", "config.openservicemesh.io/v1alpha2", Some(Kind::MeshConfig);
+    MeshRootCertificate(MeshRootCertificate) = "MeshRootCertificate", "config.openservicemesh.io/v1alpha2",
+        Some(Kind::MeshRootCertificate);
 }
 
 impl ManifestKind {
@@ -229,7 +257,7 @@ pub struct ManifestRef {
 }
 
 impl ManifestRef {
-    /// The fact of this name; `None` for a Deployment.
+    /// The fact of this name; `None` for a Deployment or a StatefulSet.
     #[must_use]
     pub fn object_ref(&self) -> Option<ObjectRef> {
         Some(ObjectRef {

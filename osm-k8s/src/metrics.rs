@@ -1,4 +1,4 @@
-//! What webhooks and the reconciler count, for Prometheus. No label has a value for each object.
+//! What webhooks, the reconciler and the keeper of Secrets count, for Prometheus. No label has a value for each object.
 
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ pub struct Metrics {
     answers: Family<AnswerLabels, Counter>,
     durations: Family<WebhookLabels, Histogram, fn() -> Histogram>,
     restored: Family<KindLabels, Counter>,
+    secrets: Family<SecretLabels, Counter>,
 }
 
 /// Which webhook.
@@ -44,6 +45,22 @@ struct WebhookLabels {
     webhook: Webhook,
 }
 
+/// What became of the Secret of a pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub(crate) enum SecretOutcome {
+    Made,
+    Renewed,
+    Removed,
+    Foreign,
+    Changed,
+    Failed,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SecretLabels {
+    outcome: SecretOutcome,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KindLabels {
     kind: String,
@@ -54,7 +71,12 @@ impl Default for Metrics {
         // From 0.1 ms to 3 s.
         let buckets: fn() -> Histogram = || Histogram::new(exponential_buckets(0.0001, 2.0, 16));
         let durations = Family::new_with_constructor(buckets);
-        Self { answers: Family::default(), durations, restored: Family::default() }
+        Self {
+            answers: Family::default(),
+            durations,
+            restored: Family::default(),
+            secrets: Family::default(),
+        }
     }
 }
 
@@ -76,6 +98,15 @@ impl Metrics {
             "Objects of the installation that were edited or deleted and are restored, by kind",
             self.restored.clone(),
         );
+        registry.register(
+            "osm_pod_secrets",
+            "Secrets of pods that were written or taken away, or could not be, by what became of them",
+            self.secrets.clone(),
+        );
+    }
+
+    pub(crate) fn wrote_secret(&self, outcome: SecretOutcome) {
+        self.secrets.get_or_create(&SecretLabels { outcome }).inc();
     }
 
     pub(crate) fn restored(&self, kind: &str) {

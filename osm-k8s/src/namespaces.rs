@@ -73,7 +73,7 @@ impl MonitoredNamespaces {
     #[cfg(test)]
     pub(crate) fn of(server: ApiClient, names: &[&str]) -> (Self, NamespacesDriver) {
         let (namespaces, driver) = Self::new(server, "osm");
-        driver.show(names.iter().map(|name| ((*name).to_owned(), Arc::default())).collect());
+        driver.set(names);
         (namespaces, driver)
     }
 
@@ -140,6 +140,12 @@ impl NamespacesDriver {
         let mut known = self.known.borrow().as_deref().cloned().unwrap_or_default();
         change(&mut known);
         self.show(known);
+    }
+
+    /// Has the mesh have these namespaces from now on.
+    #[cfg(test)]
+    pub(crate) fn set(&self, names: &[&str]) {
+        self.show(names.iter().map(|name| ((*name).to_owned(), Arc::default())).collect());
     }
 
     fn show(&self, known: Known) {

@@ -3,6 +3,7 @@
 //! This is how an installer acts on a cluster, one object after the other. What
 //! is to be there is somebody else's decision, and so is what an object means.
 
+mod error;
 mod key;
 mod patience;
 mod progress;
@@ -17,8 +18,8 @@ use kube::core::{ApiResource, GroupVersionKind};
 use kube::discovery::Scope;
 use parking_lot::Mutex;
 use serde_json::Value;
-use thiserror::Error;
 
+pub use error::ObjectsError;
 pub use key::ObjectKey;
 pub use progress::{Progress, progress};
 
@@ -48,60 +49,6 @@ pub enum Applied {
     Changed,
     /// It was like this.
     Unchanged,
-}
-
-/// Why objects can't be read or written.
-#[derive(Debug, Error)]
-pub enum ObjectsError {
-    /// The server does not answer, or not in a way that is understood. Trying again may help.
-    #[error("the API server can't be asked about {what}")]
-    Unavailable {
-        /// What was asked.
-        what: String,
-        /// Why not.
-        #[source]
-        source: Box<kube::Error>,
-    },
-    /// The server says no: a permission, an object that is not valid, a webhook that refuses.
-    #[error("the API server refuses {what}: {message}")]
-    Refused {
-        /// What was asked.
-        what: String,
-        /// The status of HTTP.
-        code: u16,
-        /// What the server says.
-        message: String,
-    },
-    /// The cluster has no such kind.
-    #[error("the cluster does not know the kind {kind} of {api_version}")]
-    UnknownKind {
-        /// Its group and version.
-        api_version: String,
-        /// Its name.
-        kind: String,
-    },
-    /// A value that is no object: it has no kind or no name.
-    #[error("this is no object of Kubernetes: {0}")]
-    NoObject(String),
-    /// What was waited for did not happen in time.
-    #[error("after {} s: {}", after.as_secs(), waiting.join("; "))]
-    TimedOut {
-        /// How long was waited.
-        after: Duration,
-        /// What for.
-        waiting: Vec<String>,
-    },
-    /// What was waited for can't happen any more.
-    #[error("{0}")]
-    Failed(String),
-}
-
-impl ObjectsError {
-    /// Whether the server says that there is no such object or kind.
-    #[must_use]
-    pub fn is_not_found(&self) -> bool {
-        matches!(self, Self::Refused { code: 404, .. } | Self::UnknownKind { .. })
-    }
 }
 
 impl Objects {
@@ -216,6 +163,18 @@ impl Objects {
         let params = PatchParams { field_manager: Some(self.manager.clone()), ..PatchParams::default() };
         let api = self.api(key).await?;
         let merged = in_time(api.patch(&key.name, &params, &Patch::Merge(fields))).await;
+        merged.map(drop).map_err(|error| refused(key, error))
+    }
+
+    /// Merges fields into the status of an object.
+    ///
+    /// # Errors
+    /// When there is no such object, or the server can't be asked or refuses.
+    pub async fn merge_status(&self, key: &ObjectKey, status: &Value) -> Result<(), ObjectsError> {
+        let params = PatchParams { field_manager: Some(self.manager.clone()), ..PatchParams::default() };
+        let api = self.api(key).await?;
+        let fields = serde_json::json!({ "status": status });
+        let merged = in_time(api.patch_status(&key.name, &params, &Patch::Merge(&fields))).await;
         merged.map(drop).map_err(|error| refused(key, error))
     }
 

@@ -33,10 +33,15 @@ impl Pace {
         *self = Self { written: Some((now, pause)), retry: None };
     }
 
-    /// Takes in that it could not be written. That is tried at an even pace: a server that
-    /// was away for long is not punished for it.
-    pub(crate) fn on_failed(&mut self, now: Instant) {
-        self.retry = Some(now + LEAST);
+    /// Takes in that it could not be written. Where the server has refused it, waits grow, as nobody
+    /// knows for how long it does. Else that is tried at an even pace: a server that was away for
+    /// long is not punished for it.
+    pub(crate) fn on_failed(&mut self, is_refusal: bool, now: Instant) {
+        if is_refusal {
+            self.on_written(now);
+        } else {
+            self.retry = Some(now + LEAST);
+        }
     }
 }
 
@@ -91,10 +96,21 @@ mod tests {
     }
 
     #[test]
+    fn a_write_that_is_refused_is_tried_again_more_and_more_rarely() {
+        let (mut pace, begun) = (Pace::default(), Instant::now());
+        let mut now = begun;
+        for _ in 0..6 {
+            pace.on_failed(true, now);
+            now = pace.wait(now).expect("a wait");
+        }
+        assert_eq!(now - begun, Duration::from_secs(2 + 4 + 8 + 16 + 32 + 60));
+    }
+
+    #[test]
     fn a_write_that_fails_is_tried_again_at_an_even_pace() {
         let (mut pace, mut now) = (Pace::default(), Instant::now());
         for _ in 0..5 {
-            pace.on_failed(now);
+            pace.on_failed(false, now);
             assert_eq!(pace.wait(now), Some(now + LEAST));
             now += LEAST;
             assert_eq!(pace.wait(now), None);

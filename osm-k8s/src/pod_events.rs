@@ -4,21 +4,22 @@
 //! ends, since nobody else knows. What goes on is told by the replica that holds the lease, and
 //! rarely: as long as it lasts, once in a few minutes.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::ObjectReference;
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::runtime::events::{Recorder, Reporter};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::client::{ANSWER, ApiClient, bounded};
+use crate::client::ApiClient;
+use crate::event::{self, AboutPod};
 use crate::lease::LeaseWatch;
 
 /// How often is looked whether something is to be told.
 const LOOK: Duration = Duration::from_secs(30);
-/// How often the same is told again at most.
+/// How often is told of one subject at most.
 const AGAIN: Duration = Duration::from_secs(300);
-/// How much of a text an Event takes, in bytes.
-const MAX_NOTE: usize = 1_000;
+/// How soon after one subject another is told of.
+const ANOTHER: Duration = Duration::from_secs(60);
 
 /// Why an Event is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +57,15 @@ impl Reason {
     }
 }
 
+/// Something that goes wrong, maybe for long.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Trouble {
+    /// What it is about. That stays while it lasts, whatever is said of it.
+    pub subject: String,
+    /// What is said of it.
+    pub text: String,
+}
+
 /// The pod that a control plane runs in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnPod {
@@ -90,57 +100,65 @@ impl PodEvents {
     }
 
     /// Tells for ever what goes wrong with the renewal of certificates, while the lease is
-    /// held: when it begins, when it is something else, and now and then while it lasts.
-    pub async fn follow(self, lease: LeaseWatch, mut look: impl FnMut() -> Option<String>) {
+    /// held: when it begins, and now and then while it lasts.
+    pub async fn follow(self, lease: LeaseWatch, mut look: impl FnMut() -> Option<Trouble>) {
         let mut ticks = interval(LOOK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // A recorder counts what is told again, as one Event.
-        let mut told: Option<(String, Recorder, Instant)> = None;
+        let mut told = Told::default();
+        // A recorder counts what is told again, as one Event, whose text stays.
+        let mut recorders = BTreeMap::new();
         loop {
             ticks.tick().await;
-            if !lease.is_held() {
+            let Some(trouble) = lease.is_held().then(&mut look).flatten() else { continue };
+            if !told.is_due(&trouble, Instant::now()) {
                 continue;
             }
-            let Some(note) = look() else { continue };
-            let now = Instant::now();
-            let recorder = match told.take() {
-                Some(same) if same.0 == note && now < same.2 + AGAIN => {
-                    told = Some(same);
-                    continue;
-                }
-                Some((before, recorder, _)) if before == note => recorder,
-                _ => self.recorder(),
-            };
-            self.tell_by(&recorder, Reason::CertificateRotation, &note).await;
-            told = Some((note, recorder, now));
+            let recorder = recorders.entry(trouble.clone()).or_insert_with(|| self.recorder());
+            self.tell_by(recorder, Reason::CertificateRotation, &trouble.text).await;
+            told.on_told(trouble, Instant::now());
+            recorders.retain(|trouble, _| told.is_last(trouble));
         }
     }
 
     async fn tell_by(&self, recorder: &Recorder, reason: Reason, note: &str) {
-        let event = Event {
-            type_: EventType::Warning,
-            reason: reason.as_str().to_owned(),
-            note: Some(note.chars().take(MAX_NOTE).collect()),
-            action: reason.action().to_owned(),
-            secondary: None,
+        let client = self.server.kube();
+        let about = AboutPod {
+            namespace: client.default_namespace(),
+            name: &self.pod.name,
+            uid: self.pod.uid.as_deref(),
         };
-        let regarding = ObjectReference {
-            api_version: Some("v1".to_owned()),
-            kind: Some("Pod".to_owned()),
-            namespace: Some(self.server.kube().default_namespace().to_owned()),
-            name: Some(self.pod.name.clone()),
-            uid: self.pod.uid.clone(),
-            ..ObjectReference::default()
-        };
-        if let Err(error) = bounded(ANSWER, recorder.publish(&event, &regarding)).await {
-            tracing::warn!(reason = reason.as_str(), %error, "an event can't be written");
-        }
+        event::warn(recorder, about, reason.as_str(), reason.action(), note).await;
     }
 
     fn recorder(&self) -> Recorder {
         let reporter =
             Reporter { controller: "osm-controller".to_owned(), instance: Some(self.pod.name.clone()) };
         Recorder::new(self.server.kube(), reporter)
+    }
+}
+
+/// What was told of each subject last. Pure.
+#[derive(Debug, Default)]
+struct Told {
+    by_subject: BTreeMap<String, (String, Instant)>,
+}
+
+impl Told {
+    fn is_due(&self, trouble: &Trouble, now: Instant) -> bool {
+        self.by_subject
+            .iter()
+            .all(|(subject, (_, at))| now >= *at + if *subject == trouble.subject { AGAIN } else { ANOTHER })
+    }
+
+    fn on_told(&mut self, Trouble { subject, text }: Trouble, now: Instant) {
+        // What was told long ago begins anew.
+        self.by_subject.retain(|_, (_, at)| now < *at + AGAIN * 2);
+        self.by_subject.insert(subject, (text, now));
+    }
+
+    /// Whether this is what was told last of its subject.
+    fn is_last(&self, trouble: &Trouble) -> bool {
+        self.by_subject.get(&trouble.subject).is_some_and(|(text, _)| *text == trouble.text)
     }
 }
 
@@ -182,33 +200,59 @@ mod tests {
             let regarding = &event["regarding"];
             assert_eq!((&regarding["kind"], &regarding["name"]), (&json!("Pod"), &json!("osm-controller-1")));
             assert_eq!(regarding["uid"], "u");
-            assert_eq!(event["note"].as_str().map(str::len), Some(MAX_NOTE));
+            assert_eq!(event["note"].as_str().map(str::len), Some(1_024));
         }
+    }
+
+    fn trouble(subject: &str, text: impl ToString) -> Trouble {
+        Trouble { subject: subject.to_owned(), text: text.to_string() }
+    }
+
+    /// What is told in an hour, by the seconds that have passed: how many Events, and how often
+    /// one is counted.
+    async fn in_an_hour(look: impl Fn(u64) -> Option<Trouble>) -> (usize, usize) {
+        let (events, log, _) = events();
+        let begun = Instant::now();
+        let followed = events.follow(LeaseWatch::of_holder(), move || look(begun.elapsed().as_secs()));
+        tokio::time::timeout(Duration::from_secs(3_600), followed).await.expect_err("it goes on for ever");
+        (log.times("POST ").len(), log.times("PATCH ").len())
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_lasts_is_told_by_the_holder_of_the_lease_and_rarely() {
-        let (events, log, _) = events();
-        let begun = Instant::now();
-        let look = move || match begun.elapsed().as_secs() {
+        let (begun, counted) = in_an_hour(|seconds| match seconds {
             0..100 => None,
-            100..2_000 => Some("the issuer is away".to_owned()),
-            _ => Some("the issuer refuses".to_owned()),
-        };
-        let followed = events.follow(LeaseWatch::of_holder(), look);
-        tokio::time::timeout(Duration::from_secs(3_600), followed).await.expect_err("it goes on for ever");
-        let told = log.texts();
+            100..2_000 => Some(trouble("a", "the issuer is away")),
+            _ => Some(trouble("a", "the issuer refuses")),
+        })
+        .await;
         // Each begins an Event; what lasts is counted in it.
-        let begun: Vec<_> = told.iter().filter(|text| text.starts_with("POST ")).collect();
-        assert_eq!(begun.len(), 2, "{told:?}");
-        assert!((11..=15).contains(&told.len()), "{told:?}");
+        assert_eq!(begun, 2);
+        assert!((9..=10).contains(&counted), "{counted}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_that_is_said_in_other_words_each_time_is_told_as_rarely() {
+        let (begun, counted) = in_an_hour(|seconds| Some(trouble("a", seconds))).await;
+        assert_eq!((begun, counted), (12, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_many_that_fail_each_has_an_event_and_they_come_at_a_pace() {
+        let in_turn = |seconds: u64| ["a", "b"][usize::from(seconds % 60 < 30)];
+        let of_two = |seconds| Some(trouble(in_turn(seconds), ""));
+        let (begun, counted) = in_an_hour(of_two).await;
+        assert_eq!(begun, 2);
+        assert!((16..=24).contains(&counted), "{counted}");
+        let (begun, _) = in_an_hour(|seconds| Some(trouble(&seconds.to_string(), ""))).await;
+        assert!((58..=60).contains(&begun), "{begun}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_does_not_hold_the_lease_tells_nothing() {
         let (events, log, _) = events();
         let (_sender, held) = watch::channel(false);
-        let followed = events.follow(LeaseWatch::of(held), || Some("the issuer is away".to_owned()));
+        let followed = events.follow(LeaseWatch::of(held), || Some(trouble("a", "away")));
         tokio::time::timeout(Duration::from_secs(3_600), followed).await.expect_err("it goes on for ever");
         assert_eq!(log.count(), 0);
     }

@@ -7,9 +7,9 @@
 //!
 //! Every replica does it. They want the same, each writes only over what it has seen, and each
 //! waits longer the more often it has to, so that they agree without asking each other. What
-//! is to be there is what their own version has installed: none touches what another version
-//! has, which an upgrade brings while older replicas run. Which one is installed is told
-//! by `anchor`, which also sees to it that what is restored ends with the mesh.
+//! is to be there is what their own version has installed, of the values that they were started
+//! with: none touches what another version has or other values make, which an upgrade brings while
+//! older replicas run. What is installed is told by `anchor`, which also sees to it that what is restored ends with the mesh.
 
 mod anchor;
 mod decision;
@@ -34,7 +34,7 @@ use crate::webhook::{CaPem, WebhookNames};
 use anchor::Anchor;
 use keep::{Kept, Restoring};
 
-pub use anchor::VERSION_LABEL;
+pub use anchor::{VALUES_ANNOTATION, VERSION_LABEL};
 
 /// What a version of the mesh has installed.
 #[derive(Debug, Clone)]
@@ -43,6 +43,8 @@ pub struct Installation {
     pub cluster_role: String,
     /// The version, as the label [`VERSION_LABEL`] of that one tells it.
     pub version: String,
+    /// The values that the objects were made of, as its annotation [`VALUES_ANNOTATION`] tells them.
+    pub values: String,
     /// The objects that are restored: configurations of webhooks and definitions of kinds.
     pub objects: Vec<Value>,
 }
@@ -75,9 +77,7 @@ impl Reconciler {
     /// again, at a bounded pace. A configuration that is not there and not to be restored is waited for.
     pub async fn run(self) {
         let Self { server, names, authorities, metrics, installation } = self;
-        let anchor = installation.as_ref().map(|installed| {
-            Arc::new(Anchor::new(server.clone(), &installed.cluster_role, &installed.version))
-        });
+        let anchor = installation.as_ref().map(|installed| Arc::new(Anchor::new(server.clone(), installed)));
         let objects = installation.map(|installed| installed.objects).unwrap_or_default();
         let restoring = |wanted: &Value| {
             Some(Restoring::new(wanted.clone(), Arc::clone(anchor.as_ref()?), metrics.clone()))

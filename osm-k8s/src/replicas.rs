@@ -10,27 +10,73 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
-use kube::api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams};
+use kube::api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, Preconditions};
 use kube::{Api, ResourceExt};
 use osm_core::name::NamespaceName;
 use tokio::time::Instant;
 
-use crate::client::{ANSWER, ApiClient, bounded};
+use crate::client::{ANSWER, ApiClient, bounded, is_refusal};
 
 /// How long a text may be, in bytes: an API server takes 256 KiB of annotations.
 pub const MAX_TEXT: usize = 200 * 1024;
 /// How often a Lease is renewed when its text stays the same.
 const RENEWAL: Duration = Duration::from_secs(10);
 /// For how long the text of a Lease that is not renewed is believed.
-const BELIEVED: Duration = Duration::from_secs(30);
+pub const BELIEVED: Duration = Duration::from_secs(30);
 /// After how long without renewal a Lease is taken away.
 const LEFT_BEHIND: Duration = Duration::from_secs(600);
 
-/// What the Leases are found by.
-pub const REPLICA_SELECTOR: &str = "openservicemesh.io/replica-of=osm-controller";
+/// What the Leases are found by, whatever they are about.
+pub const REPLICA_SELECTOR: &str = LABEL;
 /// The label of that selector.
-const LABEL: (&str, &str) = ("openservicemesh.io/replica-of", "osm-controller");
+const LABEL: &str = "openservicemesh.io/replica-of";
+
+/// What replicas tell each other of: each has a Lease of its own for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Topic {
+    /// Their proxies.
+    Proxies,
+    /// How far they have come with the mesh's roots.
+    Roots,
+}
+
+impl Topic {
+    /// The value of the label.
+    fn label(self) -> &'static str {
+        match self {
+            Self::Proxies => "osm-controller",
+            Self::Roots => "osm-controller-roots",
+        }
+    }
+
+    fn selector(self) -> String {
+        format!("{LABEL}={}", self.label())
+    }
+
+    /// How the names of Leases begin.
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Proxies => "osm-replica-",
+            Self::Roots => "osm-roots-",
+        }
+    }
+}
+
+/// What another replica has told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// Its name.
+    pub replica: String,
+    /// The text.
+    pub text: String,
+    /// Whether its Lease was renewed lately. Otherwise the replica may have been killed, can't reach the API server, or has
+    /// nothing to tell.
+    pub is_fresh: bool,
+    /// The name of the Lease, and the version of it that was seen.
+    lease: (String, String),
+}
 /// Who writes.
 const MANAGER: &str = "osm-controller";
 /// Where the text is.
@@ -41,6 +87,7 @@ const TEXT: &str = "openservicemesh.io/told";
 pub struct Replicas {
     server: ApiClient,
     namespace: NamespaceName,
+    topic: Topic,
     replica: String,
     told: Option<(String, Instant)>,
     others: Others,
@@ -50,8 +97,8 @@ impl Replicas {
     /// The place of a replica of this name, which no other has, in the namespace of the
     /// control plane.
     #[must_use]
-    pub fn new(server: ApiClient, namespace: NamespaceName, replica: &str) -> Self {
-        Self { server, namespace, replica: replica.to_owned(), told: None, others: Others::default() }
+    pub fn new(server: ApiClient, namespace: NamespaceName, topic: Topic, replica: &str) -> Self {
+        Self { server, namespace, topic, replica: replica.to_owned(), told: None, others: Others::default() }
     }
 
     /// Tells the others this text, if they don't know it yet or must hear again that this
@@ -80,29 +127,66 @@ impl Replicas {
     /// # Errors
     /// When the API server does not say.
     pub async fn told(&mut self) -> Result<Vec<String>, Untold> {
-        let selector = ListParams::default().labels(REPLICA_SELECTOR);
+        let all = self.all().await?;
+        Ok(all.into_iter().filter(|told| told.is_fresh).map(|told| told.text).collect())
+    }
+
+    /// What all others have told that may live.
+    ///
+    /// # Errors
+    /// When the API server does not say.
+    pub async fn all(&mut self) -> Result<Vec<Told>, Untold> {
+        let selector = ListParams::default().labels(&self.topic.selector());
         let leases = bounded(ANSWER, self.api().list(&selector)).await?;
         let own = self.name();
         let leases = leases.items.into_iter().filter(|lease| lease.name_any() != own).map(Seen::from);
-        let (texts, left_behind) = self.others.look(leases.collect(), Instant::now());
-        for name in left_behind {
-            // It may be gone already.
-            if let Err(error) = bounded(ANSWER, self.api().delete(&name, &DeleteParams::default())).await {
-                tracing::debug!(lease = name, %error, "what a replica has left is not taken away");
-            }
+        let told = self.others.look(leases.collect(), Instant::now());
+        if self.topic == Topic::Roots {
+            // Nothing is told while nothing changes, so that silence says nothing: who lives is for the caller to find out.
+            return Ok(told.into_iter().map(|(told, _)| told).collect());
         }
-        Ok(texts)
+        let (left_behind, told): (Vec<_>, Vec<_>) =
+            told.into_iter().partition(|(_, age)| *age >= LEFT_BEHIND);
+        for (told, _) in left_behind {
+            self.take_away(&told).await;
+        }
+        Ok(told.into_iter().map(|(told, _)| told).collect())
     }
 
-    /// Takes this replica's Lease away.
+    /// Takes away the Lease of a replica that does not live any more, unless it was renewed since it was seen.
+    pub async fn take_away(&self, told: &Told) {
+        let (name, version) = &told.lease;
+        let seen = Preconditions { resource_version: Some(version.clone()), uid: None };
+        let params = DeleteParams { preconditions: Some(seen), ..DeleteParams::default() };
+        // It may be gone already.
+        if let Err(error) = bounded(ANSWER, self.api().delete(name, &params)).await {
+            tracing::debug!(lease = name, %error, "what a replica has left is not taken away");
+        }
+    }
+
+    /// Whether there is a pod of this name beside this one that has not ended: a replica in it may go on serving though it
+    /// says nothing.
+    ///
+    /// # Errors
+    /// When the API server does not say.
+    pub async fn has_pod(&self, name: &str) -> Result<bool, Untold> {
+        let pods: Api<Pod> = Api::namespaced(self.server.kube(), self.namespace.as_str());
+        let pod = bounded(ANSWER, pods.get_opt(name)).await?;
+        let phase =
+            |pod: &Pod| pod.status.as_ref().and_then(|status| status.phase.clone()).unwrap_or_default();
+        Ok(pod.is_some_and(|pod| !matches!(phase(&pod).as_str(), "Succeeded" | "Failed")))
+    }
+
+    /// Takes this replica's Lease away. Also where it was written and that is not known.
     ///
     /// # Errors
     /// When the API server does not do so.
     pub async fn leave(self) -> Result<(), Untold> {
-        if self.told.is_some() {
-            bounded(ANSWER, self.api().delete(&self.name(), &DeleteParams::default())).await?;
+        match bounded(ANSWER, self.api().delete(&self.name(), &DeleteParams::default())).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            Err(error) => Err(error.into()),
         }
-        Ok(())
     }
 
     fn lease(&self, text: &str) -> Lease {
@@ -110,7 +194,7 @@ impl Replicas {
         Lease {
             metadata: ObjectMeta {
                 name: Some(self.name()),
-                labels: one(LABEL.0, LABEL.1),
+                labels: one(LABEL, self.topic.label()),
                 annotations: one(TEXT, text),
                 ..ObjectMeta::default()
             },
@@ -124,7 +208,7 @@ impl Replicas {
     }
 
     fn name(&self) -> String {
-        lease_name(&self.replica)
+        lease_name(self.topic, &self.replica)
     }
 
     fn api(&self) -> Api<Lease> {
@@ -143,6 +227,14 @@ pub enum Untold {
     Server(#[source] Box<kube::Error>),
 }
 
+impl Untold {
+    /// Whether the API server has answered, and does not let it be done.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Server(error) if is_refusal(error))
+    }
+}
+
 impl From<kube::Error> for Untold {
     fn from(error: kube::Error) -> Self {
         Self::Server(Box::new(error))
@@ -150,19 +242,20 @@ impl From<kube::Error> for Untold {
 }
 
 /// The name of a replica's Lease. The replica's name may be that of any host.
-fn lease_name(replica: &str) -> String {
+fn lease_name(topic: Topic, replica: &str) -> String {
     let clean = replica.chars().map(|letter| match letter.to_ascii_lowercase() {
         letter if letter.is_ascii_alphanumeric() => letter,
         _ => '-',
     });
     let clean: String = clean.take(200).collect();
-    format!("osm-replica-{}", clean.trim_matches('-'))
+    format!("{}{}", topic.prefix(), clean.trim_matches('-'))
 }
 
 /// Another replica's Lease.
 #[derive(Debug, Clone)]
 struct Seen {
     name: String,
+    replica: String,
     /// What changes with each renewal.
     version: String,
     text: String,
@@ -171,7 +264,10 @@ struct Seen {
 impl From<Lease> for Seen {
     fn from(mut lease: Lease) -> Self {
         let text = lease.annotations_mut().remove(TEXT).unwrap_or_default();
-        Self { name: lease.name_any(), version: lease.resource_version().unwrap_or_default(), text }
+        let name = lease.name_any();
+        let version = lease.resource_version().unwrap_or_default();
+        let replica = lease.spec.and_then(|spec| spec.holder_identity).unwrap_or_else(|| name.clone());
+        Self { name, replica, version, text }
     }
 }
 
@@ -182,110 +278,23 @@ struct Others {
 }
 
 impl Others {
-    /// The texts that are believed, and the names of Leases that were left behind.
-    fn look(&mut self, leases: Vec<Seen>, now: Instant) -> (Vec<String>, Vec<String>) {
+    /// What was told by whom, each with the time for which it has not been renewed.
+    fn look(&mut self, leases: Vec<Seen>, now: Instant) -> Vec<(Told, Duration)> {
         let before = std::mem::take(&mut self.by_name);
-        let (mut texts, mut left_behind) = (Vec::new(), Vec::new());
-        for Seen { name, version, text } in leases {
+        let mut told = Vec::new();
+        for Seen { name, replica, version, text } in leases {
             let since = match before.get(&name) {
                 Some((known, since)) if *known == version => *since,
                 _ => now,
             };
             let age = now.duration_since(since);
-            if age < BELIEVED {
-                texts.push(text);
-            }
-            if age >= LEFT_BEHIND {
-                left_behind.push(name.clone());
-            }
+            let lease = (name.clone(), version.clone());
+            told.push((Told { replica, text, is_fresh: age < BELIEVED, lease }, age));
             self.by_name.insert(name, (version, since));
         }
-        (texts, left_behind)
+        told
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::{Arc, Mutex};
-
-    use serde_json::{Value, json};
-
-    use super::*;
-    use crate::testing::{Answer, server};
-
-    fn seen(name: &str, version: &str) -> Seen {
-        Seen { name: name.to_owned(), version: version.to_owned(), text: format!("{name} {version}") }
-    }
-
-    #[test]
-    fn a_replica_is_believed_while_it_renews_its_lease_and_what_it_leaves_goes() {
-        let (mut others, begun) = (Others::default(), Instant::now());
-        let both = || vec![seen("a", "1"), seen("b", "1")];
-        assert_eq!(others.look(both(), begun).0, ["a 1", "b 1"]);
-        let late = begun + BELIEVED;
-        let renewed = vec![seen("a", "2"), seen("b", "1")];
-        assert_eq!(others.look(renewed.clone(), late), (vec!["a 2".to_owned()], Vec::new()));
-        let (texts, left_behind) = others.look(renewed, begun + LEFT_BEHIND);
-        assert!(texts.is_empty(), "{texts:?}");
-        assert_eq!(left_behind, ["b"]);
-        assert_eq!(others.look(vec![seen("b", "9")], late).0, ["b 9"], "it lives again");
-    }
-
-    #[test]
-    fn the_selector_is_that_of_the_label() {
-        assert_eq!(REPLICA_SELECTOR, format!("{}={}", LABEL.0, LABEL.1));
-    }
-
-    #[test]
-    fn a_lease_has_a_name_that_an_api_server_takes() {
-        assert_eq!(lease_name("osm-controller-5d-x-1"), "osm-replica-osm-controller-5d-x-1");
-        assert_eq!(lease_name("My_Host.local-7"), "osm-replica-my-host-local-7");
-        assert!(lease_name(&"x".repeat(400)).len() < 253);
-    }
-
-    /// An API server that keeps leases as it gets them, and knows another replica's.
-    fn leases() -> (ApiClient, crate::testing::Log, Arc<Mutex<Vec<Value>>>) {
-        let kept = Arc::new(Mutex::new(Vec::new()));
-        let all = Arc::clone(&kept);
-        let (server, log) = server(move |asked| {
-            if asked.method != "GET" {
-                all.lock().expect("nobody panicked").push(asked.body.clone());
-                return Answer::ok(json!({ "metadata": { "name": "this" } }));
-            }
-            let other =
-                json!({ "metadata": { "name": "osm-replica-other", "annotations": { TEXT: "hello" } } });
-            let own = json!({ "metadata": { "name": "osm-replica-this", "annotations": { TEXT: "own" } } });
-            Answer::ok(json!({ "metadata": {}, "items": [own, other] }))
-        });
-        (server, log, kept)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_text_is_written_when_it_is_new_or_has_to_be_renewed_and_goes_with_its_replica() {
-        let (server, log, kept) = leases();
-        let mut replicas = Replicas::new(server, "osm-system".parse().expect("a name"), "this");
-        for _ in 0..3 {
-            replicas.tell("one").await.expect("it is taken");
-        }
-        replicas.tell("two").await.expect("it is taken");
-        tokio::time::advance(RENEWAL).await;
-        replicas.tell("two").await.expect("it is taken");
-        let told = |object: &Value| object["metadata"]["annotations"][TEXT].as_str().map(str::to_owned);
-        let texts: Vec<_> = kept.lock().expect("nobody panicked").iter().filter_map(told).collect();
-        assert_eq!(texts, ["one", "two", "two"]);
-        assert_eq!(replicas.told().await.expect("they are heard"), ["hello"]);
-        replicas.leave().await.expect("it goes");
-        let last = log.texts().pop();
-        let path = "/apis/coordination.k8s.io/v1/namespaces/osm-system/leases/osm-replica-this";
-        assert_eq!(last, Some(format!("DELETE {path}")));
-    }
-
-    #[tokio::test]
-    async fn what_is_too_long_is_not_sent() {
-        let (server, log, _) = leases();
-        let mut replicas = Replicas::new(server, "osm-system".parse().expect("a name"), "this");
-        let error = replicas.tell(&"x".repeat(MAX_TEXT + 1)).await.expect_err("too long");
-        assert!(error.to_string().starts_with("204801 bytes"), "{error}");
-        assert_eq!(log.count(), 0);
-    }
-}
+mod tests;

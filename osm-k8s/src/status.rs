@@ -8,6 +8,7 @@
 #[cfg(feature = "client")]
 mod failures;
 mod programmed;
+pub mod root;
 #[cfg(feature = "client")]
 mod writer;
 
@@ -78,28 +79,33 @@ pub struct Known<'a> {
 /// the API writes it. Equal to the one that it has when nothing is new.
 #[must_use]
 pub fn wanted(known: Known<'_>, present: &PolicyStatus, now: &str) -> PolicyStatus {
-    let mut conditions = vec![accepted(&known)];
+    let mut conditions = vec![accepted(known.findings)];
     conditions.extend(known.programmed.map(|programmed| programmed.condition()));
-    for condition in &mut conditions {
-        condition.observed_generation = known.generation;
-        let before = present.conditions.iter().find(|one| one.kind == condition.kind);
-        let since = before.filter(|before| before.status == condition.status);
-        condition.last_transition_time = since.map_or(now, |one| &one.last_transition_time).to_owned();
-    }
+    dated(&mut conditions, &present.conditions, known.generation, now);
     let programmed = known.programmed.map(ToString::to_string).unwrap_or_default();
     PolicyStatus { conditions, observed_generation: known.generation, programmed }
 }
 
+/// Says since when each condition is so, and of which generation: what is as before keeps its time.
+fn dated(conditions: &mut [Condition], present: &[Condition], generation: i64, now: &str) {
+    for condition in conditions {
+        condition.observed_generation = generation;
+        let before = present.iter().find(|one| one.kind == condition.kind);
+        let since = before.filter(|before| before.status == condition.status);
+        condition.last_transition_time = since.map_or(now, |one| &one.last_transition_time).to_owned();
+    }
+}
+
 /// Whether an object is in force as a whole: with an error, it or a part of it that
 /// grants something is not.
-fn accepted(known: &Known<'_>) -> Condition {
-    let worst = known.findings.iter().max_by_key(|finding| finding.severity);
+fn accepted(findings: &[Diagnostic]) -> Condition {
+    let worst = findings.iter().max_by_key(|finding| finding.severity);
     match worst {
         Some(worst) if worst.severity == Severity::Error => {
-            condition(ACCEPTED, "False", camel_case(worst.code), message(known.findings))
+            condition(ACCEPTED, "False", camel_case(worst.code), message(findings))
         }
         Some(worst) if worst.severity == Severity::Warning => {
-            condition(ACCEPTED, "True", camel_case(worst.code), message(known.findings))
+            condition(ACCEPTED, "True", camel_case(worst.code), message(findings))
         }
         _ => condition(ACCEPTED, "True", "Accepted".to_owned(), "the object is in force".to_owned()),
     }

@@ -30,9 +30,16 @@ impl Answer {
 
     /// A refusal.
     pub(crate) fn refusal(code: StatusCode) -> Self {
+        // The client library goes by these words.
+        let reason = match code {
+            StatusCode::NOT_FOUND => "NotFound",
+            StatusCode::CONFLICT => "Conflict",
+            StatusCode::FORBIDDEN => "Forbidden",
+            _ => "Refused",
+        };
         let status = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "message": "refused", "reason": "Refused", "code": code.as_u16(),
+            "message": "refused", "reason": reason, "code": code.as_u16(),
         });
         Self::Json(code, status)
     }
@@ -44,6 +51,8 @@ pub(crate) struct Asked {
     pub(crate) method: String,
     /// Where.
     pub(crate) path: String,
+    /// Whether nothing is to come of it.
+    pub(crate) is_dry: bool,
     /// What was sent; `Null` for nothing.
     pub(crate) body: Value,
     /// When.
@@ -81,10 +90,11 @@ pub(crate) fn server(answer: impl Fn(&Asked) -> Answer + Send + Sync + 'static) 
         async move {
             let is_watch = request.uri().query().is_some_and(|query| query.contains("watch=true"));
             let method = if is_watch { "WATCH".to_owned() } else { request.method().to_string() };
+            let is_dry = request.uri().query().is_some_and(|query| query.contains("dryRun=All"));
             let path = request.uri().path().to_owned();
             let body = request.into_body().collect_bytes().await.map_err(std::io::Error::other)?;
             let body = serde_json::from_slice(&body).unwrap_or_default();
-            let asked = Asked { method, path, body, at: Instant::now() };
+            let asked = Asked { method, path, is_dry, body, at: Instant::now() };
             let text = format!("{} {}", asked.method, asked.path);
             noted.0.lock().expect("nobody panicked").push((text, asked.at));
             respond(answer(&asked)).await

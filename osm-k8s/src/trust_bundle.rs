@@ -17,7 +17,7 @@ use kube::{Api, ResourceExt};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::client::{ANSWER, ApiClient, bounded};
+use crate::client::{ANSWER, ApiClient, bounded, is_refusal};
 use crate::namespaces::MonitoredNamespaces;
 use crate::pace::{Pace, earlier, until};
 
@@ -25,10 +25,11 @@ use crate::pace::{Pace, earlier, until};
 pub const TRUST_CONFIG_MAP: &str = "osm-trust-bundle";
 
 /// Who writes it, as `managedFields` says.
-const MANAGER: &str = "osm-controller";
+pub(crate) const MANAGER: &str = "osm-controller";
 /// What the mesh's objects are found by.
-const NAME_LABEL: (&str, &str) = ("app.kubernetes.io/name", "openservicemesh.io");
-const INSTANCE_LABEL: &str = "app.kubernetes.io/instance";
+pub(crate) const NAME_LABEL: (&str, &str) = ("app.kubernetes.io/name", "openservicemesh.io");
+/// By which mesh.
+pub(crate) const INSTANCE_LABEL: &str = "app.kubernetes.io/instance";
 
 /// The files of the ConfigMap, by name; `None` until they are known.
 pub type TrustFiles = watch::Receiver<Option<BTreeMap<String, String>>>;
@@ -140,11 +141,11 @@ impl TrustBundles {
                 // A namespace that is being deleted takes nothing new.
                 Err(kube::Error::Api(status)) if status.code == 404 || is_ending(&status.message) => {
                     tracing::debug!(namespace = name, error = %status, "trust bundle is not taken");
-                    pace.on_failed(now);
+                    pace.on_failed(false, now);
                 }
                 Err(error) => {
                     tracing::warn!(namespace = name, %error, "trust bundle cannot be written");
-                    pace.on_failed(now);
+                    pace.on_failed(is_refusal(&error), now);
                     again = earlier(again, pace.wait(now));
                 }
             }
@@ -239,7 +240,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_edit_is_undone_and_who_edits_again_and_again_slows_both_down() {
-        let times = keep(none, taken).await.times(PUT);
+        slow_down(&keep(none, taken).await.times(PUT));
+    }
+
+    /// That this is busy no more often than once a minute in the end.
+    fn slow_down(times: &[Instant]) {
         let waits: Vec<Duration> = times.windows(2).map(|two| two[1] - two[0]).collect();
         assert!(waits[0] >= pace::LEAST && waits[0] < pace::LEAST * 2, "{waits:?}");
         assert!(*waits.last().expect("writes") >= pace::MOST && times.len() < 20, "{waits:?}");
@@ -252,10 +257,11 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_write_that_is_not_answered_or_refused_is_tried_again() {
+    async fn a_write_that_is_not_answered_is_tried_again_and_one_that_is_refused_more_and_more_rarely() {
         let silent = keep(none, || Answer::Never).await.times(PUT);
         assert_eq!(silent[1] - silent[0], ANSWER + pace::LEAST);
-        let refused = keep(none, || Answer::refusal(StatusCode::FORBIDDEN)).await.times(PUT);
-        assert!(refused[1] - refused[0] >= pace::LEAST && refused.len() > 200, "{}", refused.len());
+        let broken = keep(none, || Answer::refusal(StatusCode::INTERNAL_SERVER_ERROR)).await.times(PUT);
+        assert!(broken[1] - broken[0] >= pace::LEAST && broken.len() > 200, "{}", broken.len());
+        slow_down(&keep(none, || Answer::refusal(StatusCode::FORBIDDEN)).await.times(PUT));
     }
 }

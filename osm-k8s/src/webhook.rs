@@ -6,9 +6,11 @@
 //! about what was asked and hold nothing secret, and requests, their sizes and their
 //! number are bounded.
 
+mod believed;
 pub(crate) mod ca_bundle;
 mod mutate;
 mod review;
+pub mod roots;
 mod serve;
 #[cfg(test)]
 mod tests;
@@ -27,8 +29,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use tokio::sync::Semaphore;
 
+pub use believed::are_believed;
 pub use ca_bundle::{CaPem, WebhookNames};
 pub use serve::{ServeError, serve, serve_plain};
+pub use validate::RootObjects;
 
 use crate::injector::{Injector, SettingsWatch};
 use crate::metrics::{Metrics, Outcome, Webhook};
@@ -58,6 +62,8 @@ pub struct Webhooks {
     pub settings: SettingsWatch,
     /// To pods of these namespaces.
     pub namespaces: MonitoredNamespaces,
+    /// A root of certificates is judged beside these.
+    pub roots: RootObjects,
     /// What is counted.
     pub metrics: Metrics,
 }
@@ -108,7 +114,7 @@ async fn mutate_page(State(webhooks): State<Arc<Webhooks>>, headers: HeaderMap, 
 async fn validate_page(State(webhooks): State<Arc<Webhooks>>, headers: HeaderMap, body: Bytes) -> Response {
     let begun = Instant::now();
     let (outcome, response) = match read(&headers, &body) {
-        Ok(request) => respond(&request, validate::answer(&request)),
+        Ok(request) => respond(&request, validate::answer(&webhooks.roots, &request).await),
         Err(response) => (Outcome::Unreadable, *response),
     };
     webhooks.metrics.answered(Webhook::Validate, outcome, begun.elapsed());

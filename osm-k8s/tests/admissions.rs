@@ -22,10 +22,10 @@ use osm_certs::subject::Subject;
 use osm_k8s::injector::{Injector, Launch, Needs, SettingsDriver, SidecarDefaults, SidecarKind};
 use osm_k8s::metrics::Metrics;
 use osm_k8s::namespaces::MonitoredNamespaces;
-use osm_k8s::webhook::{self, Webhooks};
+use osm_k8s::webhook::{self, RootObjects, Webhooks};
 use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, RootCertStore};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 
 /// An API server that knows one namespace and no MeshConfig.
@@ -54,6 +54,7 @@ async fn connected() -> SendRequest<String> {
         injector: Injector::new(Arc::new(move |_: &Needs| launch.clone())),
         settings,
         namespaces: MonitoredNamespaces::new(server(), "osm").0,
+        roots: RootObjects::new(server()),
         metrics: Metrics::default(),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -78,24 +79,9 @@ async fn connected() -> SendRequest<String> {
     sender
 }
 
+/// An admission of a pod, as an API server asks about it.
 fn review(number: usize) -> String {
-    let probe = |port: u16| json!({ "httpGet": { "path": "/", "port": port } });
-    json!({
-        "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
-        "request": {
-            "uid": format!("705ab4f5-6393-11e8-b7cc-{number:012}"),
-            "kind": { "group": "", "version": "v1", "kind": "Pod" },
-            "operation": "CREATE", "namespace": "shop",
-            "object": {
-                "metadata": { "generateName": "till-", "labels": { "app": "till" } },
-                "spec": { "containers": [{
-                    "name": "till", "image": "till:1",
-                    "readinessProbe": probe(8080), "livenessProbe": probe(8081),
-                }] },
-            },
-        },
-    })
-    .to_string()
+    include_str!("support/admission.json").replace("NUMBER", &format!("{number:012}"))
 }
 
 /// Asks so often, and tells how long each took.

@@ -30,6 +30,29 @@ spec:
     enablePermissiveTrafficPolicyMode: false
     enableEgress: false
 ---
+apiVersion: config.openservicemesh.io/v1alpha2
+kind: MeshRootCertificate
+metadata:
+  name: first
+  namespace: osm-system
+spec:
+  role: active
+  patience:
+    bound: 1h
+    then: GoBack
+  provider:
+    vault:
+      host: vault.vault
+      port: 8200
+      protocol: https
+      role: mesh
+      kubernetes:
+        role: mesh
+      ca:
+        secretKeyRef:
+          name: vault-ca
+          key: ca.crt
+---
 apiVersion: v1
 kind: ServiceAccount
 metadata:

@@ -15,7 +15,8 @@ use osm_core::identity::ProxyUuid;
 use serde_json::{Value, json};
 
 pub use credentials::{
-    Credentials, TOKEN_FILE, TOKEN_SECRET_FILE, TRUST_SECRET_FILE, certificate_file, token_file, trust_file,
+    CERTIFICATE_SECRET_FILE, Credentials, TOKEN_FILE, TOKEN_SECRET_FILE, TRUST_SECRET_FILE, certificate_file,
+    token_file, trust_file,
 };
 pub use pages::{METRICS_PATH, Pages, READY_PATH};
 

@@ -21,18 +21,19 @@ pub mod names;
 mod outbound;
 mod requests;
 mod secret;
+mod server_name;
 mod tls;
 
 pub use cluster::upstream;
 pub use egress::outbound_listener;
 pub use endpoints::endpoints;
 pub use inbound::{inbound_listener, inbound_service};
-pub use outbound::{outbound_service, refused};
+pub use outbound::{outbound_member, outbound_service, refused};
 pub use secret::{certificate_secret, trust_secret, validation_secret};
 
 use bytes::Bytes;
 use osm_core::diagnostic::Origin;
-use osm_core::ir::{OutboundService, ProxyIr, Upstream};
+use osm_core::ir::{OutboundMember, OutboundService, ProxyIr, Upstream};
 
 use crate::client::ClientKind;
 use crate::encode::{Canonical, encode};
@@ -49,6 +50,7 @@ pub fn proxy(ir: &ProxyIr) -> Vec<Resource> {
         families,
         inbound,
         outbound,
+        members,
         upstreams,
         endpoints: places,
         refused: closed,
@@ -58,7 +60,8 @@ pub fn proxy(ir: &ProxyIr) -> Vec<Resource> {
     resources.extend(inbound_listener(inbound, *families));
     resources.extend(inbound.iter().flat_map(|service| inbound_service(service, *families)));
     resources.extend(outbound.iter().flat_map(|service| outbound_service(service)));
-    resources.extend(upstreams.iter().map(|upstream| cluster::upstream(upstream)));
+    resources.extend(members.iter().map(|member| outbound_member(member)));
+    resources.extend(upstreams.iter().flat_map(|upstream| cluster::upstream(upstream)));
     resources.extend(places.iter().map(|places| endpoints(places)));
     resources.extend(closed.iter().map(|service| refused(service)));
     resources.sort_by(|one, other| one.key.cmp(&other.key));
@@ -75,12 +78,21 @@ pub fn outbound_for(client: ClientKind, service: &OutboundService) -> Vec<Resour
     }
 }
 
-/// The cluster of a service port for a client of this kind, if it can use one.
+/// What leads a client of this kind to a member of a headless service, if it dials addresses.
 #[must_use]
-pub fn upstream_for(client: ClientKind, to: &Upstream) -> Option<Resource> {
+pub fn member_for(client: ClientKind, member: &OutboundMember) -> Option<Resource> {
     match client {
-        ClientKind::Envoy => Some(upstream(to)),
-        ClientKind::Grpc => grpc::upstream(to),
+        ClientKind::Envoy => Some(outbound_member(member)),
+        ClientKind::Grpc => None,
+    }
+}
+
+/// The clusters of a service port for a client of this kind, as far as it can use them.
+#[must_use]
+pub fn upstream_for(client: ClientKind, to: &Upstream) -> Vec<Resource> {
+    match client {
+        ClientKind::Envoy => upstream(to),
+        ClientKind::Grpc => grpc::upstream(to).into_iter().collect(),
     }
 }
 

@@ -8,6 +8,7 @@
 
 pub mod bootstrap;
 pub mod client;
+pub mod credential;
 pub mod encode;
 pub mod generate;
 pub mod metrics;

@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use osm_core::catalog::MeshCatalog;
-use osm_core::identity::ProxyId;
+use osm_core::identity::{ProxyId, TrustDomains};
 use osm_core::policy::{self, Unknown};
 use tokio::sync::{mpsc, watch};
 
@@ -52,6 +52,10 @@ pub struct Publication {
     pub version: u64,
     /// The version of the mesh snapshot that the views are made from.
     pub snapshot: u64,
+    /// The trust domains in which views tell proxies to know identities.
+    pub domains: Arc<TrustDomains>,
+    /// The roots that views tell proxies to trust, as PEM text; `None` as long as they are not known.
+    pub trust: Option<Arc<str>>,
     /// When work on it began.
     pub began: Instant,
     /// How many proxies were given a new view.

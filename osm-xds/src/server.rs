@@ -19,6 +19,7 @@
 //! It is not the place that decides what is sent and when ([`crate::session`]),
 //! nor where certificates come from ([`TlsHandle`]).
 
+mod acceptance;
 mod account;
 mod admission;
 mod authenticate;
@@ -34,6 +35,7 @@ mod shared;
 mod strangers;
 mod stream;
 mod tls;
+mod trials;
 mod watch;
 mod wire;
 
@@ -53,8 +55,8 @@ pub use authenticate::{
     AuthenticationError, CertificateAuthenticator, Evidence, FirstThatKnows, ProxyAuthenticator,
     TokenAuthenticator, TokenOwner, TokenReviewer, async_trait,
 };
-pub use registry::{Convergence, ProxyStatus, Registry, Sent};
-pub use tls::{ProviderEnded, TlsError, TlsHandle, TlsMaterial};
+pub use registry::{Convergence, Names, ProxyCredentials, ProxyStatus, Registry, Sent};
+pub use tls::{Offer, ProviderEnded, TlsError, TlsHandle, TlsMaterial};
 
 use crate::metrics::Metrics;
 use crate::session::SessionOptions;
@@ -119,6 +121,8 @@ pub struct ServerOptions {
     /// Over what time streams are ended whose root is trusted no longer: all are
     /// within it, and not all at once.
     pub distrust_spread: Duration,
+    /// How long an address is left alone after a client there did not take the certificate that is tried out.
+    pub trial_pause: Duration,
     /// How long a client may take for what was sent, before its connection is ended.
     pub stall_timeout: Duration,
     /// How often a silent peer is asked whether it is still there.
@@ -152,6 +156,7 @@ impl Default for ServerOptions {
             idle_timeout: Duration::from_secs(30),
             certificate_grace: Duration::from_secs(600),
             distrust_spread: Duration::from_secs(10),
+            trial_pause: Duration::from_secs(15),
             stall_timeout: Duration::from_secs(60),
             keepalive_interval: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(20),
@@ -283,7 +288,7 @@ impl Server {
     /// Gives a connection a task, or closes it by dropping it.
     fn begin(&self, connections: &mut JoinSet<()>, socket: TcpStream, address: SocketAddr) {
         let metrics = &self.shared.metrics;
-        let Some(trust) = self.tls.current() else {
+        let Some(trust) = self.tls.current(address.ip(), watch::now()) else {
             account::connection_failed(metrics, "no_certificate");
             tracing::debug!(%address, "connection closed: this server has no certificate yet");
             return;

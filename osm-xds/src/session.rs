@@ -9,7 +9,8 @@
 //! Order (make before break): a listener or route waits until clusters that are
 //! new to the proxy and that it needs are acknowledged; a cluster waits until
 //! the secrets it needs exist; a cluster goes when what used it is acknowledged
-//! to have stopped. Endpoints and secrets never wait, since Envoy holds its
+//! to have stopped; a listener goes before another one may come to its address.
+//! Endpoints and secrets never wait, since Envoy holds its
 //! acknowledgement of a cluster back until it has them. A proxy that never
 //! acknowledges is carried on in this order after a bound.
 //!
@@ -17,6 +18,7 @@
 //! Specification: Envoy's "xDS REST and gRPC protocol".
 
 mod ack;
+mod batch;
 mod core;
 mod deliver;
 mod delta;
@@ -25,6 +27,7 @@ mod kind;
 mod order;
 mod response;
 mod resume;
+mod secrets;
 mod sotw;
 mod status;
 mod subscription;
@@ -34,6 +37,7 @@ use std::time::Duration;
 pub use delta::DeltaSession;
 pub use in_flight::Nonce;
 pub use response::Response;
+pub use secrets::{Possible, Secrets, UnknownSecret};
 pub use sotw::SotwSession;
 pub use status::{KindStatus, Nack, Received, Rejected, SessionStatus, Subscription};
 
@@ -45,6 +49,9 @@ use crate::resource::ResourceKind;
 pub struct SessionOptions {
     /// How many names a proxy may subscribe to, for each kind of resource.
     pub max_names: usize,
+    /// How many resources of a kind a proxy that connects anew may say that it has: it was sent
+    /// them under a wildcard, which names none, and some may be gone since.
+    pub max_known: usize,
     /// How long a name may be, in bytes.
     pub max_name_length: usize,
     /// How many responses of one kind may wait for their acknowledgement.
@@ -60,6 +67,7 @@ impl Default for SessionOptions {
     fn default() -> Self {
         Self {
             max_names: 10_000,
+            max_known: 50_000,
             max_name_length: 1024,
             max_outstanding: 64,
             response_bytes: 64 * 1024,
@@ -89,6 +97,16 @@ pub enum ProtocolError {
         kind: ResourceKind,
         /// How many there would be.
         names: usize,
+        /// How many are allowed.
+        limit: usize,
+    },
+    /// More resources than a proxy can have been sent.
+    #[error("the proxy says that it has {known} {kind} resources; at most {limit} are allowed")]
+    TooManyKnown {
+        /// The kind of resource.
+        kind: ResourceKind,
+        /// How many it says.
+        known: usize,
         /// How many are allowed.
         limit: usize,
     },

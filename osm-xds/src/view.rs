@@ -14,6 +14,8 @@ use std::collections::BTreeSet;
 use std::iter::Peekable;
 use std::sync::Arc;
 
+use osm_core::identity::TrustDomains;
+
 pub use layer::{Layer, LayerId};
 pub(crate) use watch::Follow;
 pub use watch::{Refusal, RefusalKind, ViewEnded, ViewSender, ViewSource, ViewWatch};
@@ -39,6 +41,7 @@ use layer::{LayerIter, same_resource};
 pub struct View {
     layers: Box<[Arc<Layer>]>,
     version: u64,
+    domains: Option<Arc<TrustDomains>>,
 }
 
 impl View {
@@ -46,7 +49,19 @@ impl View {
     /// same key in the layers below. `version` is that of the mesh snapshot.
     #[must_use]
     pub fn new(version: u64, layers: impl IntoIterator<Item = Arc<Layer>>) -> Self {
-        Self { layers: layers.into_iter().collect(), version }
+        Self { layers: layers.into_iter().collect(), version, domains: None }
+    }
+
+    /// The same, made of a snapshot with these trust domains: a proxy that has it knows identities in all of them.
+    #[must_use]
+    pub fn in_domains(self, domains: Arc<TrustDomains>) -> Self {
+        Self { domains: Some(domains), ..self }
+    }
+
+    /// The trust domains in which a proxy that has this knows identities, where they are said.
+    #[must_use]
+    pub fn domains(&self) -> Option<&Arc<TrustDomains>> {
+        self.domains.as_ref()
     }
 
     /// The version of the mesh snapshot that this view was made from.

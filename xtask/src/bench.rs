@@ -55,15 +55,15 @@ fn become_bench(root: &Path, bench: &str, arguments: &[String], api_server: Opti
     Err(command.exec()).with_context(|| format!("starting {bench}"))
 }
 
-/// Builds `osm-snapshot` for release, and becomes it.
+/// Builds a program that needs no controller for release, and becomes it.
 ///
 /// # Errors
 /// When the build fails.
-pub fn snapshot(root: &Path, arguments: &[String]) -> Result<()> {
-    let programs = step("building osm-snapshot for release", || {
-        artifacts::build(root, &["--release", "--package", "osm-e2e", "--bin", "osm-snapshot"])
+pub fn alone(root: &Path, bench: &str, arguments: &[String]) -> Result<()> {
+    let programs = step(&format!("building {bench} for release"), || {
+        artifacts::build(root, &["--release", "--package", "osm-e2e", "--bin", bench])
     })?;
-    let mut command = artifacts::command(artifacts::find(&programs, "osm-snapshot")?);
+    let mut command = artifacts::command(artifacts::find(&programs, bench)?);
     command.current_dir(root).args(arguments);
-    Err(command.exec()).context("starting osm-snapshot")
+    Err(command.exec()).with_context(|| format!("starting {bench}"))
 }

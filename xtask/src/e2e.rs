@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use crate::cluster::Cluster;
 use crate::tidy::tree::Tree;
 use crate::workspace::{SELECTION, cargo, step, succeed, tests};
-use crate::{artifacts, envoy, helm, images, suite};
+use crate::{artifacts, cert_manager, envoy, helm, images, openbao, suite};
 
 /// Builds the images, gets a cluster, loads them, and runs every test target that needs
 /// a cluster and whose name begins with `target`, one test at a time.
@@ -23,6 +23,7 @@ pub fn run(root: &Path, target: &str, filter: Option<&str>) -> Result<()> {
     }
     let began = Instant::now();
     let (envoy, helm) = (envoy::ensure()?, helm::ensure()?);
+    let (openbao, cert_manager) = (openbao::ensure(root)?, cert_manager::ensure(root)?);
     let (programs, images) = images::make(root)?;
     // The compiler is through before the cluster takes its share of the machine.
     step("building the tests", || {
@@ -38,6 +39,7 @@ pub fn run(root: &Path, target: &str, filter: Option<&str>) -> Result<()> {
             command.arg("test").args(SELECTION).args(["--test", target, "--"]).args(filter);
             command.args(["--ignored", "--test-threads=1", "--nocapture"]);
             command.env("OSM_ENVOY", &envoy).env("OSM_HELM", &helm);
+            command.env("OSM_OPENBAO", &openbao).env("OSM_CERT_MANAGER", &cert_manager);
             command.env("OSM_CLI", artifacts::find(&programs, "osm")?);
             succeed(cluster.show_to(&mut command))
         })?;

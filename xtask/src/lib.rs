@@ -4,6 +4,7 @@
 
 pub mod artifacts;
 pub mod bench;
+pub mod cert_manager;
 pub mod check;
 pub mod cluster;
 pub mod demo;
@@ -15,6 +16,7 @@ pub mod goldens;
 pub mod grpc;
 pub mod helm;
 pub mod images;
+pub mod openbao;
 pub mod packages;
 pub mod suite;
 pub mod tidy;

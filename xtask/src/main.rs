@@ -7,7 +7,10 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 use xtask::cluster::{self, Layout};
-use xtask::{bench, check, demo, e2e, envoy, fuzz, goldens, grpc, helm, images, suite, tidy, workspace};
+use xtask::{
+    bench, cert_manager, check, demo, e2e, envoy, fuzz, goldens, grpc, helm, images, openbao, suite, tidy,
+    workspace,
+};
 
 /// Tasks of this workspace, each what a person or CI would otherwise type by hand.
 #[derive(Debug, Parser)]
@@ -48,6 +51,10 @@ enum Verb {
     Grpc,
     /// Builds the helm that the tests of the chart use, and prints where it is
     Helm,
+    /// Fetches the OpenBao server that the tests of the issuer on Vault use, and prints where it is
+    Openbao,
+    /// Builds the cert-manager that the tests of the issuer on it use, and prints where it is
+    CertManager,
     /// Measures
     #[command(subcommand)]
     Bench(Bench),
@@ -134,6 +141,12 @@ enum Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Certificates, beside the signatures and keys that they can't be had without
+    Certificates {
+        /// Passed to `osm-certificates`, for example `--runs 9`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -176,10 +189,19 @@ fn run(verb: Verb) -> anyhow::Result<()> {
             println!("{}", helm::ensure()?.display());
             Ok(())
         }
+        Verb::Openbao => {
+            println!("{}", openbao::ensure(&root)?.display());
+            Ok(())
+        }
+        Verb::CertManager => {
+            println!("{}", cert_manager::ensure(&root)?.display());
+            Ok(())
+        }
         Verb::Bench(Bench::Fleet { arguments }) => bench::fleet(&root, &arguments),
         Verb::Bench(Bench::Source { arguments }) => bench::source(&root, &arguments),
         Verb::Bench(Bench::Admission { arguments }) => bench::admission(&root, &arguments),
-        Verb::Bench(Bench::Snapshot { arguments }) => bench::snapshot(&root, &arguments),
+        Verb::Bench(Bench::Snapshot { arguments }) => bench::alone(&root, "osm-snapshot", &arguments),
+        Verb::Bench(Bench::Certificates { arguments }) => bench::alone(&root, "osm-certificates", &arguments),
         Verb::Goldens => goldens::run(&root),
         Verb::Fuzz { target: Some(target), minimise: true, .. } => fuzz::minimise(&root, &target),
         Verb::Fuzz { target, seconds, .. } => fuzz::run(&root, target.as_deref(), seconds),

@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use crate::tidy::source::Source;
 use crate::tidy::tree::Tree;
 use crate::workspace::{SELECTION, cargo, succeed, tests};
-use crate::{check, cluster, e2e, envoy, grpc, helm, packages};
+use crate::{cert_manager, check, cluster, e2e, envoy, grpc, helm, openbao, packages};
 
 /// What an ignored test needs, as far as it decides when and how it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,6 +38,8 @@ pub fn run(root: &Path) -> Result<()> {
     let envoy = envoy::ensure()?;
     let grpc = grpc::ensure(root)?;
     let helm = helm::ensure()?;
+    let openbao = openbao::ensure(root)?;
+    let cert_manager = cert_manager::ensure(root)?;
     let programs = cluster::programs(root)?;
     let mut targets = ignored_targets(&Tree::load(root)?);
     targets.retain(|target, _| !target.starts_with(CLUSTER));
@@ -54,6 +56,8 @@ pub fn run(root: &Path) -> Result<()> {
                 command.arg("--test-threads=1");
             }
             command.env("OSM_ENVOY", &envoy).env("OSM_GRPC", &grpc).env("OSM_HELM", &helm);
+            command.env("OSM_OPENBAO", &openbao);
+            command.env("OSM_CERT_MANAGER", &cert_manager);
             succeed(command.env("OSM_API_SERVER_PROGRAMS", &programs))
         })?;
     }

@@ -68,6 +68,7 @@ pub const RULES: &[(&str, Rule)] = &[
     ("places", places::check),
     ("goldens", goldens::check),
     ("features", features::check),
+    ("checklist", features::checklist),
     ("invariants", invariants::check),
 ];
 

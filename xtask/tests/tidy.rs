@@ -219,6 +219,61 @@ fn planted_rows_of_features_without_an_existing_test_are_found() {
 }
 
 #[test]
+fn planted_rows_of_faults_without_an_existing_test_are_found() {
+    let table = "| what | says |\n|---|---|\n| a | b |\n\n| what | says | test |\n|---|---|---|\n| a | b | `c_is_d` |\n";
+    let found = |table: &str| {
+        let code = ("a/tests/b.rs", "#[test] fn c_is_d() {}");
+        of_files(features::check, &[MANIFEST, code, ("docs/certificates.md", table)])
+    };
+    assert_eq!(found(table), Vec::<String>::new());
+    let planted = table.replace("`c_is_d`", "`no_such_test`");
+    assert_eq!(found(&planted), ["docs/certificates.md:7: no test is named no_such_test"]);
+}
+
+/// A document of the whole checklist, one row for each number, as `row` says.
+fn with_checklist(row: impl Fn(usize) -> String) -> Vec<String> {
+    let rows: String = (1..=150).map(|number| row(number) + "\n").collect();
+    let table = format!("| row | feature | state | tests |\n|---|---|---|---|\n{rows}");
+    of_files(features::checklist, &[("docs/features.md", &table)])
+}
+
+#[test]
+fn a_checklist_is_whole_and_shows_what_belongs_to_kubernetes() {
+    let shown = |number| format!("| {number} | x | done | `c_is_d` |");
+    assert_eq!(with_checklist(shown), Vec::<String>::new());
+    let others_to_come = |number| match number {
+        10 | 37 | 91..=130 => format!("| {number} | x | not yet | |"),
+        20 => "| 20–22, 24 | x | not needed: y | `c_is_d` |".to_owned(),
+        21 | 22 | 24 => "| - | x | not yet | |".to_owned(),
+        _ => shown(number),
+    };
+    assert_eq!(with_checklist(others_to_come), Vec::<String>::new());
+}
+
+#[test]
+fn planted_rows_that_are_missing_there_twice_or_not_shown_are_found() {
+    let shown = |number| format!("| {number} | x | done | `c_is_d` |");
+    let with = |number: usize, row: &str| {
+        with_checklist(|other| if other == number { row.to_owned() } else { shown(other) })
+    };
+    let found = [
+        with(100, "| - | x | done | `c_is_d` |"),
+        with(100, "| 99, 100 | x | done | `c_is_d` |"),
+        with(15, "| 15 | x | not yet: only y | `c_is_d` |"),
+        with(147, "| 147 | x | not planned | |"),
+        with(52, "| 52 | x | not needed | |"),
+    ];
+    let expected: [&[&str]; 5] = [
+        &["docs/features.md: row 100 is missing"],
+        &["docs/features.md:102: row 99 is there already, in line 101"],
+        &["docs/features.md:17: row 15 belongs to a mesh in Kubernetes: it is there and names its test"],
+        &[],
+        &["docs/features.md:54: row 52 belongs to a mesh in Kubernetes: it is there and names its test"],
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
 fn planted_invariants_without_tests_are_found() {
     let text = "#[test] fn i1_a() {}\n#[test] fn i2_a() {}\n#[test] fn i2_planted() {}";
     let found = of_files(features::check, &[MANIFEST, ("a/tests/i.rs", text), ("docs/features.md", "# x\n")]);

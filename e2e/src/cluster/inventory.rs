@@ -7,14 +7,16 @@ use anyhow::{Result, bail};
 use crate::kubectl::{kubectl, until};
 
 /// Kinds whose objects the cluster makes by itself, all the time.
-const COME_AND_GO: [&str; 5] = [
+const COME_AND_GO: [&str; 4] = [
     "events",
     "events.events.k8s.io",
-    "leases.coordination.k8s.io",
     "componentstatuses",
     // One for each version of each CustomResourceDefinition.
     "apiservices.apiregistration.k8s.io",
 ];
+
+/// How objects begin that the cluster's own programs make and let go: Leases of its nodes and of themselves.
+const OF_THE_CLUSTER: &str = "Lease kube-";
 
 /// The objects of a cluster at one moment.
 #[derive(Debug)]
@@ -30,7 +32,8 @@ impl Inventory {
         let kinds: Vec<&str> = kinds.lines().filter(|kind| !COME_AND_GO.contains(kind)).collect();
         let name = "jsonpath={range .items[*]}{.kind} {.metadata.namespace}/{.metadata.name}{\"\\n\"}{end}";
         let objects = kubectl(&["get", &kinds.join(","), "--all-namespaces", "--output", name])?;
-        Ok(Self(objects.lines().map(str::to_owned).collect()))
+        let objects = objects.lines().filter(|object| !object.starts_with(OF_THE_CLUSTER));
+        Ok(Self(objects.map(str::to_owned).collect()))
     }
 
     /// Waits until there is what there was, no more and no less.

@@ -2,17 +2,8 @@
 
 use anyhow::Result;
 
+use super::server;
 use crate::kubectl::{apply, delete, kubectl, rolled_out};
-
-/// The namespace of workloads that are not the bookstore's.
-const NAMESPACE: &str = r"
-apiVersion: v1
-kind: Namespace
-metadata:
-  name: workloads
-  labels: {openservicemesh.io/monitored-by: osm}
-  annotations: {openservicemesh.io/sidecar-injection: enabled}
-";
 
 const MEMBERS: &str = r#"
 apiVersion: v1
@@ -93,12 +84,17 @@ spec:
         args: ["repeat", "TCP members.workloads:9000", "GET members.workloads:8080/"]
 "#;
 
+/// The namespace of workloads that are not the bookstore's.
+fn namespace() -> String {
+    server::namespace("workloads", Some("osm"))
+}
+
 /// Deploys the members, and waits until they are ready.
 ///
 /// # Errors
 /// When they do not become ready.
 pub fn deploy() -> Result<()> {
-    apply(NAMESPACE)?;
+    apply(&namespace())?;
     apply(MEMBERS)?;
     rolled_out("workloads", &["statefulset/members"])
 }
@@ -126,5 +122,5 @@ pub fn scale(count: u32) -> Result<()> {
 /// # Errors
 /// When it does not go.
 pub fn remove() -> Result<()> {
-    delete(NAMESPACE)
+    delete(&namespace())
 }

@@ -1,12 +1,16 @@
-//! Parts of the cluster itself that are taken away: what a crash of its machine would do.
+//! Parts of the cluster itself that are taken away, and processes that are killed: what a crash would do.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use jiff::Timestamp;
 
 use crate::kubectl::{get, kubectl, run, until};
+
+/// The variable with the command that takes parts of the cluster away.
+const COMMAND: &str = "OSM_CLUSTER";
 
 /// A program of the cluster that is away until this goes.
 #[derive(Debug)]
@@ -18,8 +22,10 @@ impl Away {
     /// # Errors
     /// When nobody has said how, or it does not end.
     pub fn take(program: &'static str) -> Result<Self> {
+        // It is started again as well if only the answer is late.
+        let away = Self(program);
         cluster(&["stop", program])?;
-        Ok(Self(program))
+        Ok(away)
     }
 
     /// Starts it again, and waits until the API server serves.
@@ -40,9 +46,23 @@ impl Drop for Away {
     }
 }
 
+/// Whether somebody has said how parts of the cluster are taken away.
+#[must_use]
+pub fn are_in_hand() -> bool {
+    std::env::var_os(COMMAND).is_some()
+}
+
+/// Kills the process of a container, whose number is as a pod's status says it. The kubelet starts another one.
+///
+/// # Errors
+/// When nobody has said how, or there is no such process.
+pub fn kill(container: &str) -> Result<()> {
+    cluster(&["kill", container.rsplit('/').next().unwrap_or(container)])
+}
+
 /// Runs the command that `cargo xtask e2e` names, which has parts of the cluster in hand.
 fn cluster(words: &[&str]) -> Result<()> {
-    let command = std::env::var("OSM_CLUSTER").context(
+    let command = std::env::var(COMMAND).context(
         "OSM_CLUSTER is a command to which `stop PROGRAM`, `start PROGRAM` (kube-apiserver, etcd) and `kill CONTAINER` are added; \
          `cargo xtask e2e` sets it where the cluster is the project's own, such as `cargo xtask cluster`",
     )?;
@@ -53,6 +73,7 @@ fn cluster(words: &[&str]) -> Result<()> {
 /// The control plane's pod, as it can be reached and killed without the API server.
 #[derive(Debug)]
 pub struct ControlPlane {
+    pod: String,
     address: String,
     container: String,
 }
@@ -66,11 +87,11 @@ impl ControlPlane {
         let pods = get(&["pods", "--namespace=osm-system", "--selector=app=osm-controller"])?;
         let pods = pods["items"].as_array().context("a list of pods")?;
         ensure!(pods.len() == 1, "{} pods of the control plane", pods.len());
+        let pod = pods[0]["metadata"]["name"].as_str().context("a name")?.to_owned();
         let status = &pods[0]["status"];
         let address = status["podIP"].as_str().context("an address")?.to_owned();
         let container = status["containerStatuses"][0]["containerID"].as_str().context("a container")?;
-        let container = container.rsplit('/').next().unwrap_or(container).to_owned();
-        Ok(Self { address, container })
+        Ok(Self { pod, address, container: container.to_owned() })
     }
 
     /// Kills its process. The kubelet starts another one.
@@ -78,7 +99,26 @@ impl ControlPlane {
     /// # Errors
     /// When there is no such process.
     pub fn kill(&self) -> Result<()> {
-        cluster(&["kill", &self.container])
+        kill(&self.container)
+    }
+
+    /// Whether it is another process in the pod of an earlier one.
+    #[must_use]
+    pub fn follows(&self, earlier: &Self) -> bool {
+        self.pod == earlier.pod && self.container != earlier.container
+    }
+
+    /// The moments at which this process has logged something.
+    ///
+    /// # Errors
+    /// When its log can't be read.
+    pub fn logged(&self, what: &str) -> Result<Vec<Timestamp>> {
+        let log = kubectl(&["logs", "--namespace=osm-system", &self.pod, "--timestamps"])?;
+        let moments = log.lines().filter(|line| line.contains(what)).map(|line| {
+            let moment = line.split(' ').next().unwrap_or_default();
+            moment.parse().with_context(|| format!("the moment of {line}"))
+        });
+        moments.collect()
     }
 
     /// Asks one of its pages, and returns the number of the answer's status and its text. Nothing that

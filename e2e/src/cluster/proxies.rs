@@ -83,6 +83,8 @@ pub fn connected() -> Result<usize> {
 /// A workload's certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
+    /// Whose it is.
+    pub uri: String,
     /// Its number.
     pub serial: String,
     /// When it ends, in a form that sorts.
@@ -94,22 +96,37 @@ pub struct Certificate {
 /// # Errors
 /// When a proxy does not answer.
 pub fn certificates() -> Result<ByPod<Certificate>> {
-    let of = |pod: Pod| {
-        let certs = ask(&pod, "certs")?;
-        let entries = certs["certificates"].as_array().into_iter().flatten();
-        let mut leaves = entries.filter_map(|entry| entry["cert_chain"].as_array()).flatten();
-        let has_identity = |leaf: &&Value| {
-            let names = leaf["subject_alt_names"].as_array().into_iter().flatten();
-            names.into_iter().any(|name| name["uri"].is_string())
-        };
-        let text = |leaf: &Value, name: &str| leaf[name].as_str().unwrap_or_default().to_owned();
-        let of_leaf = |leaf: &Value| Certificate {
-            serial: text(leaf, "serial_number"),
-            expires: text(leaf, "expiration_time"),
-        };
-        Ok(leaves.find(has_identity).map(|leaf| (pod, of_leaf(leaf))))
-    };
+    let of = |pod: Pod| Ok(certificate(&pod, |uri| !is_proxy(uri))?.map(|certificate| (pod, certificate)));
     all()?.into_iter().filter_map(|pod| of(pod).transpose()).collect()
+}
+
+/// The certificate by which a proxy proves itself to its control plane. One that has a token has none.
+///
+/// # Errors
+/// When the proxy does not answer.
+pub fn own_certificate(pod: &Pod) -> Result<Option<Certificate>> {
+    certificate(pod, is_proxy)
+}
+
+fn is_proxy(uri: &str) -> bool {
+    uri.contains("/sidecar/")
+}
+
+/// The first certificate of a proxy that has such a name.
+fn certificate(pod: &Pod, is_meant: impl Fn(&str) -> bool) -> Result<Option<Certificate>> {
+    let certs = ask(pod, "certs")?;
+    let entries = certs["certificates"].as_array().into_iter().flatten();
+    let mut leaves = entries.filter_map(|entry| entry["cert_chain"].as_array()).flatten();
+    let name = |leaf: &Value| {
+        let names = leaf["subject_alt_names"].as_array().into_iter().flatten();
+        names.into_iter().filter_map(|name| name["uri"].as_str()).find(|uri| is_meant(uri)).map(str::to_owned)
+    };
+    let text = |leaf: &Value, name: &str| leaf[name].as_str().unwrap_or_default().to_owned();
+    let of_leaf = |leaf: &Value| {
+        let (serial, expires) = (text(leaf, "serial_number"), text(leaf, "expiration_time"));
+        Some(Certificate { uri: name(leaf)?, serial, expires })
+    };
+    Ok(leaves.find_map(of_leaf))
 }
 
 /// Tells in what two configurations differ: the first place, with both values there.

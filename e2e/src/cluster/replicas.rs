@@ -1,7 +1,9 @@
 //! The replicas of the control plane, and what each counts.
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 
+use super::parts;
 use crate::kubectl::{get, kubectl, until};
 
 /// A replica of the control plane.
@@ -9,6 +11,8 @@ use crate::kubectl::{get, kubectl, until};
 pub struct Replica {
     /// Its pod.
     pub pod: String,
+    /// The container in it, which is another one when it was started again.
+    pub container: String,
     /// How many proxies are connected to it.
     pub streams: u64,
     /// How many resources it has sent, but for certificates.
@@ -26,14 +30,18 @@ pub fn all() -> Result<Vec<Replica>> {
         let is_ready = pod["status"]["containerStatuses"][0]["ready"] == true;
         is_ready && pod["metadata"]["deletionTimestamp"].is_null()
     });
-    stays.filter_map(|pod| pod["metadata"]["name"].as_str()).map(replica).collect()
+    stays.map(replica).collect()
 }
 
-fn replica(pod: &str) -> Result<Replica> {
+fn replica(pod: &Value) -> Result<Replica> {
+    let container = &pod["status"]["containerStatuses"][0]["containerID"];
+    let container = container.as_str().context("a container")?.to_owned();
+    let pod = pod["metadata"]["name"].as_str().context("a name")?;
     let page = format!("/api/v1/namespaces/osm-system/pods/{pod}:9091/proxy/metrics");
     let metrics = kubectl(&["get", "--raw", &page])?;
     let resources = sum(&metrics, "osm_xds_resources_total", |labels| !labels.contains("secret"));
-    Ok(Replica { pod: pod.to_owned(), streams: sum(&metrics, "osm_xds_streams", |_| true), resources })
+    let streams = sum(&metrics, "osm_xds_streams", |_| true);
+    Ok(Replica { pod: pod.to_owned(), container, streams, resources })
 }
 
 /// The sum of a metric over those of its series whose labels are wanted.
@@ -58,13 +66,32 @@ pub fn with_streams(count: usize, proxies: usize) -> Result<Vec<Replica>> {
     })
 }
 
-/// Kills a replica: it has no time to say good-bye to anybody.
+/// Takes a replica away at once, and tells how: where parts of the cluster are in hand its process is killed and has no
+/// time to say good-bye to anybody; elsewhere its pod is deleted, and it is told to end.
 ///
 /// # Errors
 /// When the cluster does not take it.
-pub fn kill(replica: &Replica) -> Result<()> {
+pub fn lose(replica: &Replica) -> Result<&'static str> {
+    if parts::are_in_hand() {
+        parts::kill(&replica.container)?;
+        return Ok("killed");
+    }
     let words = ["delete", "pod", "--namespace=osm-system", &replica.pod, "--grace-period=0", "--force"];
-    kubectl(&words).map(drop)
+    kubectl(&words).map(|_| "deleted")
+}
+
+/// Waits until there is another one in the place of a replica that was lost, and as many streams as there are proxies.
+///
+/// # Errors
+/// With what there is.
+pub fn without(lost: &Replica, count: usize, proxies: usize) -> Result<Vec<Replica>> {
+    until("replica in the place of another one", || {
+        let replicas = with_streams(count, proxies)?;
+        if replicas.iter().any(|replica| replica.container == lost.container) {
+            bail!("{lost:?} is among {replicas:?}");
+        }
+        Ok(replicas)
+    })
 }
 
 #[cfg(test)]

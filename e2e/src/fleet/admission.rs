@@ -20,11 +20,11 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::api_server::free_port;
 use super::controller::{self, ControllerProcess};
 use super::credentials::Credentials;
 use super::figures::Percentiles;
 use super::world::World;
+use crate::api_server::free_port;
 
 /// Where the API server sends pods.
 const PATH: &str = "/mutate-pod-creation";
@@ -102,7 +102,7 @@ impl AdmissionCourse {
 pub async fn admit(options: &AdmissionOptions) -> Result<AdmissionFigures> {
     let program = controller::find(options.controller.as_deref())?;
     let folder = tempfile::tempdir().context("making a folder")?;
-    let mut world = World::server(&options.api_server, folder.path()).await?;
+    let world = World::server(&options.api_server, folder.path()).await?;
     let mesh = MeshOptions::default();
     let shop = Namespace::monitored("shop".parse().context("a name")?, &mesh.mesh_name);
     let objects = vec![shop.into(), MeshConfig::new(mesh.mesh_config.clone()).into()];
@@ -170,7 +170,7 @@ async fn ask(mut connection: Connection, pods: usize) -> Result<(Connection, Vec
         let request = Request::post(PATH)
             .header(header::HOST, NAME)
             .header(header::CONTENT_TYPE, "application/json")
-            .body(review(number).to_string())
+            .body(review(number))
             .context("a request")?;
         connection.ready().await.context("the connection to the webhook")?;
         let begun = Instant::now();
@@ -183,21 +183,8 @@ async fn ask(mut connection: Connection, pods: usize) -> Result<(Connection, Vec
     Ok((connection, took))
 }
 
-fn review(number: usize) -> Value {
-    let probe = |port: u16| json!({ "httpGet": { "path": "/", "port": port } });
-    json!({
-        "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
-        "request": {
-            "uid": format!("705ab4f5-6393-11e8-b7cc-{number:012}"),
-            "kind": { "group": "", "version": "v1", "kind": "Pod" },
-            "operation": "CREATE", "namespace": "shop",
-            "object": {
-                "metadata": { "generateName": "till-", "labels": { "app": "till" } },
-                "spec": { "containers": [{
-                    "name": "till", "image": "till:1",
-                    "readinessProbe": probe(8080), "livenessProbe": probe(8081),
-                }] },
-            },
-        },
-    })
+/// An admission of a pod, the same that is counted in the tests of webhooks.
+fn review(number: usize) -> String {
+    let review = include_str!("../../../osm-k8s/tests/support/admission.json");
+    review.replace("NUMBER", &format!("{number:012}"))
 }

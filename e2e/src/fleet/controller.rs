@@ -124,6 +124,11 @@ impl ControllerProcess {
         Ok(Memory { now: field("VmRSS:")?, peak: field("VmHWM:")? })
     }
 
+    /// Has the most memory counted anew from now on.
+    pub(super) fn forget_peak(&self) -> Result<()> {
+        std::fs::write(format!("/proc/{}/clear_refs", self.pid()), "5").context("the controller's memory")
+    }
+
     /// One of its counters, by the name that it has on `/metrics`.
     pub(super) fn counter(&self, name: &str) -> Result<f64> {
         let mut socket = TcpStream::connect(self.admin).context("the controller's metrics")?;

@@ -32,6 +32,8 @@ pub enum CourseFigures {
     Burst(BurstFigures),
     /// Many, for a long time.
     Soak(SoakFigures),
+    /// Another root.
+    Exchange(ExchangeFigures),
 }
 
 /// What it took until the controller had read the mesh and was ready.
@@ -163,6 +165,37 @@ pub struct SoakFigures {
     pub bytes_per_change: f64,
 }
 
+/// What it takes to exchange the root of a mesh. Memory is the controller's.
+#[derive(Debug, Clone)]
+pub struct ExchangeFigures {
+    /// Through how many stages it went, the first one included.
+    pub stages: usize,
+    /// From the object of the new root until every proxy has all that follows.
+    pub seconds: f64,
+    /// The controller's computing time.
+    pub cpu_seconds: f64,
+    /// Memory before, in bytes.
+    pub memory_before: u64,
+    /// The most memory meanwhile.
+    pub memory_peak: u64,
+    /// How many identities there are, that of the control plane included.
+    pub identities: f64,
+    /// How many certificates were issued for them.
+    pub issued: f64,
+    /// The computing time of one signature for each, and nothing else.
+    pub signing_seconds: f64,
+    /// How many secrets a proxy was sent.
+    pub secrets: Pushes,
+    /// How often a proxy connected anew, on average.
+    pub connections: f64,
+    /// How often one could not, since one side did not believe the other yet.
+    pub refused: u64,
+    /// Bytes that arrived at all proxies together.
+    pub bytes: u64,
+    /// How many proxies have no stream in the end.
+    pub disconnected: usize,
+}
+
 /// The distribution of a figure.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Percentiles {
@@ -250,6 +283,16 @@ impl CourseFigures {
             Self::Soak(soak) => json!({
                 "count": soak.changes, "seconds": soak.seconds, "memory_first": soak.memory_first,
                 "memory_last": soak.memory_last, "bytes_per_change": soak.bytes_per_change,
+            }),
+            Self::Exchange(exchange) => json!({
+                "stages": exchange.stages, "seconds": exchange.seconds, "cpu_seconds": exchange.cpu_seconds,
+                "memory_first": exchange.memory_before, "memory_peak": exchange.memory_peak,
+                "identities": exchange.identities, "issued": exchange.issued,
+                "signing_seconds": exchange.signing_seconds,
+                "cpu_of_signing": exchange.cpu_seconds / exchange.signing_seconds,
+                "secrets_mean": exchange.secrets.mean, "secrets_max": exchange.secrets.max,
+                "connections": exchange.connections, "refused": exchange.refused,
+                "bytes": exchange.bytes, "disconnected": exchange.disconnected,
             }),
         }
     }

@@ -48,6 +48,12 @@ pub struct FleetOptions {
     /// Instead: so many changes of endpoints, as fast as they are acknowledged, for the memory
     #[arg(long, value_name = "CHANGES", conflicts_with = "rate")]
     pub soak: Option<usize>,
+    /// Instead: the root of the mesh is exchanged; needs --api-server
+    #[arg(long, requires = "api_server", conflicts_with_all = ["rate", "burst", "soak"])]
+    pub exchange_root: bool,
+    /// How many seconds after they are told of it proxies have another root in their files
+    #[arg(long, default_value_t = 2.0)]
+    pub files_after: f64,
     /// How many times everything is measured, each time with a new controller
     #[arg(long, default_value_t = 1)]
     pub runs: usize,
@@ -112,6 +118,8 @@ pub enum Course {
     Burst(usize),
     /// So many changes, as fast as they are acknowledged.
     Soak(usize),
+    /// The root of the mesh is exchanged.
+    Exchange,
 }
 
 impl FleetOptions {
@@ -122,6 +130,7 @@ impl FleetOptions {
             (Some(rate), ..) => Course::Steady(rate, self.seconds),
             (_, Some(changes), _) => Course::Burst(changes),
             (_, _, Some(changes)) => Course::Soak(changes),
+            _ if self.exchange_root => Course::Exchange,
             _ => Course::Single,
         }
     }

@@ -12,8 +12,7 @@ use super::options::{ChangeKind, Course, FleetOptions, Mode};
 
 /// Objects in one file, where they need none of their own.
 const OBJECTS_PER_FILE: usize = 1000;
-/// From the service of one change to that of the next: a prime number, so that
-/// each has its turn.
+/// From the service of one change to that of the next: a prime number, so that each has its turn.
 const STRIDE: usize = 7919;
 /// The routes of the one service that changes.
 const OWN_ROUTES: &str = "own-routes";
@@ -63,15 +62,20 @@ impl Plan {
         let is_single = plan.options.course() == Course::Single;
         ensure!(
             is_single || (change == ChangeKind::Endpoint && plan.options.seen_by.is_none()),
-            "--rate, --burst and --soak change endpoints of all services"
+            "--rate, --burst, --soak and --exchange-root go with --change endpoint and no --seen-by"
         );
         ensure!(
             is_single || plan.options.dialect == DialectKind::Delta,
-            "--rate, --burst and --soak need the incremental dialect, which says what is new"
+            "--rate, --burst, --soak and --exchange-root need the incremental dialect, which says what is new"
         );
         ensure!(
             plan.options.seen_by.is_none_or(|count| mode == Mode::Policy && count > 0),
             "--seen-by needs --mode policy and at least 1 proxy"
+        );
+        ensure!(
+            plan.options.course() != Course::Exchange || servers == services * endpoints,
+            "the control plane waits for all proxies: --exchange-root needs --servers {}",
+            services * endpoints
         );
         if let Course::Burst(changes) = plan.options.course() {
             ensure!(changes <= plan.reached_services(), "a burst changes each service once");

@@ -27,6 +27,8 @@ pub(super) struct Outgoing {
     pub(super) names: Vec<Arc<str>>,
     /// The names that are not asked for any more; incremental dialect only.
     pub(super) dropped: Vec<Arc<str>>,
+    /// What it has of an earlier stream, with versions; incremental dialect only.
+    pub(super) held: Vec<(Arc<str>, Arc<str>)>,
 }
 
 /// A response, taken apart.
@@ -44,6 +46,8 @@ pub(super) struct Incoming<'a> {
     pub(super) names: Vec<&'a str>,
     /// The names of resources that are gone; incremental dialect only.
     pub(super) removed: Vec<&'a str>,
+    /// The names and versions of those that have come, for proxies that connect anew; incremental dialect only.
+    pub(super) versions: Vec<(&'a str, &'a str)>,
 }
 
 /// What is known of a kind of resource.
@@ -57,6 +61,8 @@ struct OfKind {
     holds: FxHashMap<Arc<str>, Arc<Known>>,
     /// Resources of the other kinds that these refer to.
     wanted: FxHashMap<Arc<str>, Wanted>,
+    /// The versions of what has come.
+    versions: FxHashMap<Arc<str>, Arc<str>>,
 }
 
 /// A resource that clusters or listeners refer to.
@@ -83,10 +89,21 @@ impl SimulatedProxy {
         Self { dialect, kinds: Default::default(), missing: 0 }
     }
 
-    /// The first request.
-    pub(super) fn start(&mut self) -> Outgoing {
-        self.of(ResourceKind::Cluster).asked = true;
-        request(ResourceKind::Cluster)
+    /// The first requests of a stream: after an earlier one, for all that was asked for in it.
+    pub(super) fn start(&mut self) -> Vec<Outgoing> {
+        use ResourceKind::{Cluster, Endpoints, Listener, Route, Secret};
+        self.of(Cluster).asked = true;
+        let asked = [Cluster, Endpoints, Secret, Listener, Route].into_iter();
+        let asked: Vec<_> = asked.filter(|kind| self.kinds[*kind as usize].asked).collect();
+        asked.into_iter().map(|kind| self.again(kind)).collect()
+    }
+
+    fn again(&mut self, kind: ResourceKind) -> Outgoing {
+        let names = self.all_wanted(kind);
+        let of_kind = self.of(kind);
+        of_kind.nonce.clear();
+        let held = of_kind.versions.iter().map(|(name, version)| (Arc::clone(name), Arc::clone(version)));
+        Outgoing { names, held: held.collect(), ..request(kind) }
     }
 
     /// Whether everything that it asked for has come.
@@ -96,8 +113,12 @@ impl SimulatedProxy {
 
     /// Takes in a response: the acknowledgement first, then what follows from it.
     pub(super) fn on_response(&mut self, response: Incoming<'_>) -> Vec<Outgoing> {
-        let Incoming { kind, nonce, version, known, names, removed } = response;
+        let Incoming { kind, nonce, version, known, names, removed, versions } = response;
         let of_kind = self.of(kind);
+        of_kind.versions.extend(versions.into_iter().map(|(name, version)| (name.into(), version.into())));
+        for name in &removed {
+            of_kind.versions.remove(*name);
+        }
         of_kind.answered = true;
         nonce.clone_into(&mut of_kind.nonce);
         version.clone_into(&mut of_kind.version);
@@ -176,6 +197,7 @@ impl SimulatedProxy {
             let had = wanted.has;
             self.missing -= usize::from(!had);
             self.of(*kind).wanted.remove(name);
+            self.of(*kind).versions.remove(name);
             dropped.push(reference.clone());
         }
     }
@@ -219,7 +241,8 @@ impl SimulatedProxy {
 }
 
 fn request(kind: ResourceKind) -> Outgoing {
-    Outgoing { kind, nonce: String::new(), version: String::new(), names: Vec::new(), dropped: Vec::new() }
+    let (nonce, version) = (String::new(), String::new());
+    Outgoing { kind, nonce, version, names: Vec::new(), dropped: Vec::new(), held: Vec::new() }
 }
 
 #[cfg(test)]
@@ -238,7 +261,8 @@ mod tests {
         removed: &[&'a str],
     ) -> Incoming<'a> {
         let (names, removed) = (names.to_vec(), removed.to_vec());
-        Incoming { kind, nonce: "a nonce", version: "v1", known, names, removed }
+        let versions = names.iter().map(|name| (*name, "v1")).collect();
+        Incoming { kind, nonce: "a nonce", version: "v1", known, names, removed, versions }
     }
 
     fn shown(out: &[Outgoing]) -> Vec<String> {
@@ -256,7 +280,7 @@ mod tests {
     fn it_asks_as_envoy_does_and_acknowledges_first() {
         use ResourceKind::{Cluster, Endpoints, Listener, Route, Secret};
         let mut proxy = SimulatedProxy::new(DialectKind::Delta);
-        assert_eq!(shown(&[proxy.start()]), ["cluster"]);
+        assert_eq!(shown(&proxy.start()), ["cluster"]);
         let cluster = known("c", &[(Endpoints, "c"), (Secret, "cert")]);
         let out = proxy.on_response(response(Cluster, vec![cluster], &[], &[]));
         assert_eq!(shown(&out), ["ack cluster", "endpoints +c", "secret +cert"]);
@@ -273,6 +297,20 @@ mod tests {
         let out = proxy.on_response(response(Cluster, vec![], &[], &["c"]));
         assert_eq!(shown(&out), ["ack cluster", "endpoints -c"], "the secret is still the listener's");
         assert!(proxy.is_synced());
+    }
+
+    #[test]
+    fn in_a_new_stream_it_asks_for_all_that_it_wants_and_says_what_it_has() {
+        use ResourceKind::{Cluster, Endpoints, Secret};
+        let mut proxy = SimulatedProxy::new(DialectKind::Delta);
+        proxy.start();
+        let cluster = known("c", &[(Endpoints, "c"), (Secret, "cert")]);
+        proxy.on_response(response(Cluster, vec![cluster], &[], &[]));
+        proxy.on_response(response(Secret, vec![], &["cert"], &[]));
+        let again = proxy.start();
+        assert_eq!(shown(&again), ["cluster", "endpoints +c", "secret +cert"]);
+        let held: Vec<usize> = again.iter().map(|request| request.held.len()).collect();
+        assert_eq!((held, &*again[2].held[0].1), (vec![0, 0, 1], "v1"));
     }
 
     #[test]

@@ -132,6 +132,7 @@ mod tests {
     use crate::pem::Pem;
     use osm_core::policy;
     use osm_core::testing::proxies;
+    use osm_xds::generate::names;
 
     #[test]
     fn every_resource_that_is_generated_is_asked_for() {
@@ -149,10 +150,15 @@ mod tests {
                     assert_eq!(&*known.name, one.key.name.as_str());
                     references.extend(known.references.iter().cloned());
                 }
-                for one in resources
-                    .iter()
-                    .filter(|one| !one.key.kind.has_wildcard() && one.key.kind != ResourceKind::Secret)
-                {
+                // Where no address is dialled, its routes are for clients that ask by name.
+                let addressless = compiled.ir.outbound.iter().filter(|service| service.addresses.is_empty());
+                let by_name: Vec<String> =
+                    addressless.map(|service| names::outbound_routes(&service.name)).collect();
+                for one in resources.iter().filter(|one| {
+                    !one.key.kind.has_wildcard()
+                        && one.key.kind != ResourceKind::Secret
+                        && !by_name.iter().any(|name| name == one.key.name.as_str())
+                }) {
                     assert!(
                         references.contains(&(one.key.kind, one.key.name.as_str().into())),
                         "{}",

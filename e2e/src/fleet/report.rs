@@ -37,7 +37,7 @@ impl Unit {
 
 /// The figures that people look at: what they are, where they stand in
 /// [`Figures::to_json`], and how they are shown.
-const LINES: [(&str, &str, Unit); 38] = [
+const LINES: [(&str, &str, Unit); 50] = [
     ("from start to ready", "/start/seconds", Unit::Seconds),
     ("from start to ready, CPU", "/start/cpu_seconds", Unit::Seconds),
     ("memory until then, peak", "/start/memory_peak", Unit::Mebibytes),
@@ -64,13 +64,25 @@ const LINES: [(&str, &str, Unit); 38] = [
     ("responses to a proxy, mean", "/changes/pushes_mean", Unit::Count),
     ("responses to a proxy, max", "/changes/pushes_max", Unit::Count),
     ("sent for a change, resources", "/changes/resources", Unit::Count),
-    ("sent for a change", "/changes/bytes", Unit::Kibibytes),
+    ("sent for a change, or for all of it", "/changes/bytes", Unit::Kibibytes),
     ("to each proxy reached", "/changes/bytes_per_proxy", Unit::Kibibytes),
     ("to proxies not concerned", "/changes/stray_bytes", Unit::Bytes),
     ("generated for a change", "/changes/generated", Unit::Count),
     ("decided for a change", "/changes/compiled", Unit::Count),
     ("time of all changes", "/changes/seconds", Unit::Seconds),
-    ("memory after a quarter", "/changes/memory_first", Unit::Mebibytes),
+    ("CPU of all of it", "/changes/cpu_seconds", Unit::Seconds),
+    ("one signature for each identity, CPU", "/changes/signing_seconds", Unit::Seconds),
+    ("all of it, in such signatures", "/changes/cpu_of_signing", Unit::Count),
+    ("stages", "/changes/stages", Unit::Count),
+    ("identities", "/changes/identities", Unit::Count),
+    ("certificates issued", "/changes/issued", Unit::Count),
+    ("secrets sent to a proxy, mean", "/changes/secrets_mean", Unit::Count),
+    ("secrets sent to a proxy, max", "/changes/secrets_max", Unit::Count),
+    ("new connections of a proxy, mean", "/changes/connections", Unit::Count),
+    ("connections not believed", "/changes/refused", Unit::Count),
+    ("without a connection in the end", "/changes/disconnected", Unit::Count),
+    ("memory after a quarter, or before", "/changes/memory_first", Unit::Mebibytes),
+    ("memory meanwhile, peak", "/changes/memory_peak", Unit::Mebibytes),
     ("memory at the end", "/changes/memory_last", Unit::Mebibytes),
     ("growth with each change", "/changes/bytes_per_change", Unit::Bytes),
     ("idle afterwards, CPU a second", "/idle_cpu_ms_per_second", Unit::Milliseconds),
@@ -126,23 +138,34 @@ impl Figures {
 
 /// A figure in several runs.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Spread {
-    median: f64,
-    min: f64,
-    max: f64,
+pub struct Spread {
+    /// Half are no greater; of an even number, what lies between the two in the middle.
+    pub median: f64,
+    /// The least.
+    pub min: f64,
+    /// The greatest.
+    pub max: f64,
+}
+
+impl Spread {
+    /// That of some values; `None` where there are none.
+    #[must_use]
+    pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
+        let mut values: Vec<f64> = values.into_iter().collect();
+        values.sort_by(f64::total_cmp);
+        let (min, max) = (*values.first()?, *values.last()?);
+        let middle = values.len() / 2;
+        let median = if values.len() % 2 == 1 {
+            values[middle]
+        } else {
+            f64::midpoint(values[middle - 1], values[middle])
+        };
+        Some(Self { median, min, max })
+    }
 }
 
 fn spread(runs: &[Value], pointer: &str) -> Option<Spread> {
-    let mut values: Vec<f64> = runs.iter().filter_map(|run| run.pointer(pointer)?.as_f64()).collect();
-    values.sort_by(f64::total_cmp);
-    let (min, max) = (*values.first()?, *values.last()?);
-    let middle = values.len() / 2;
-    let median = if values.len() % 2 == 1 {
-        values[middle]
-    } else {
-        f64::midpoint(values[middle - 1], values[middle])
-    };
-    Some(Spread { median, min, max })
+    Spread::of(runs.iter().filter_map(|run| run.pointer(pointer)?.as_f64()))
 }
 
 #[cfg(test)]

@@ -7,15 +7,17 @@ use anyhow::{Context, Result, bail};
 use osm_core::snapshot::MeshOptions;
 use tokio::task::JoinSet;
 
+use super::beliefs::Beliefs;
 use super::board::Board;
 use super::controller::{self, ControllerProcess};
 use super::credentials::Credentials;
+use super::exchange;
 use super::figures::{CourseFigures, Figures, StartFigures, StormFigures};
 use super::options::{Course, FleetOptions};
 use super::plan::Plan;
 use super::references::References;
 use super::stream::{self, Shared};
-use super::world::World;
+use super::world::{World, Writer};
 
 /// How long the storm or a change may take.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -42,12 +44,17 @@ async fn run_once(options: FleetOptions) -> Result<Figures> {
     let plan = Plan::new(options)?;
     let folder = tempfile::tempdir().context("making a folder")?;
     let authority = folder.path().join("ca");
-    let mut world = match &plan.options().api_server {
+    let world = match &plan.options().api_server {
         Some(programs) => World::server(programs, folder.path()).await?,
         None => World::folder(folder.path())?,
     };
     world.fill(plan.files()).await?;
     let credentials = Credentials::new(&authority, MeshOptions::default().trust_domain)?;
+    let proxies = plan.proxies();
+    let beliefs = match plan.options().course() {
+        Course::Exchange => Some(Arc::new(two_roots(&plan, &world, &credentials).await?)),
+        _ => None,
+    };
     let begin = Instant::now();
     let controller = ControllerProcess::start(&program, &world.arguments(), &authority, folder.path())?;
     let start = StartFigures {
@@ -55,12 +62,12 @@ async fn run_once(options: FleetOptions) -> Result<Figures> {
         cpu_seconds: controller.cpu()?.as_secs_f64(),
         memory_peak: controller.memory()?.peak,
     };
-    let proxies = plan.proxies();
     let shared = Arc::new(Shared {
         address: controller.xds,
         dialect: plan.options().dialect,
         board: Board::new(proxies.len(), plan.options().services),
         references: References::default(),
+        beliefs,
     });
     let mut tls = Vec::new();
     for proxy in &proxies {
@@ -75,6 +82,19 @@ async fn run_once(options: FleetOptions) -> Result<Figures> {
     streams.shutdown().await;
     controller.end()?;
     Ok(Figures { options: plan.options().clone(), proxies: proxies.len(), start, storm, changes, idle })
+}
+
+/// The Secret of a second root, and what each proxy has under both.
+async fn two_roots(plan: &Plan, world: &World, old: &Credentials) -> Result<Beliefs> {
+    let Writer::Server(api) = world.writer() else { bail!("--exchange-root needs --api-server") };
+    let new = Credentials::ephemeral(MeshOptions::default().trust_domain)?;
+    api.create(vec![exchange::secret(&new)?]).await.context("the Secret of a root")?;
+    let mut proofs = Vec::new();
+    for proxy in plan.proxies() {
+        proofs.push((old.prove(&proxy).await?, new.prove(&proxy).await?));
+    }
+    let delay = Duration::from_secs_f64(plan.options().files_after.max(0.0));
+    Ok(Beliefs::new(old, &new, proofs, delay))
 }
 
 /// A mesh with a controller and proxies.
@@ -95,7 +115,14 @@ impl Measurement {
         let cpu = self.controller.cpu()?;
         let begin = Instant::now();
         for (index, (uuid, tls)) in tls.into_iter().enumerate() {
-            self.streams.spawn(stream::run(Arc::clone(&self.shared), index, uuid, tls));
+            let shared = Arc::clone(&self.shared);
+            match &self.shared.beliefs {
+                Some(beliefs) => {
+                    let beliefs = Arc::clone(beliefs);
+                    self.streams.spawn(stream::run_again_and_again(shared, beliefs, index, uuid))
+                }
+                None => self.streams.spawn(stream::run(shared, index, uuid, tls)),
+            };
         }
         self.wait("all proxies have everything", |board| board.synced_proxies() == proxies).await?;
         let seconds = (self.shared.board.last() - begin).as_secs_f64();
@@ -117,11 +144,15 @@ impl Measurement {
 
     /// What happens after the storm.
     async fn course(&mut self) -> Result<CourseFigures> {
+        if self.plan.options().course() == Course::Exchange {
+            // A server that has lost its only service would need no roots any more.
+            return Ok(CourseFigures::Exchange(self.exchange().await?));
+        }
         // The controller counts work when a change is done: that of the storm with this one.
         let first = self.plan.change(0);
         self.change(&first).await.context("the first change")?;
         Ok(match self.plan.options().course() {
-            Course::Single => CourseFigures::Single(self.single().await?),
+            Course::Single | Course::Exchange => CourseFigures::Single(self.single().await?),
             Course::Steady(rate, seconds) => CourseFigures::Steady(self.steady(rate, seconds).await?),
             Course::Burst(changes) => CourseFigures::Burst(self.bursts(changes).await?),
             Course::Soak(changes) => CourseFigures::Soak(self.soak(changes).await?),

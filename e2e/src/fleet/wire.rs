@@ -176,12 +176,16 @@ fn text(bytes: &[u8]) -> Result<&str> {
 
 /// A request of the incremental dialect.
 pub(super) fn delta_request(outgoing: Outgoing, node: Option<Node>) -> DeltaDiscoveryRequest {
-    let Outgoing { kind, nonce, version: _, names, dropped } = outgoing;
+    let Outgoing { kind, nonce, version: _, names, dropped, held } = outgoing;
     DeltaDiscoveryRequest {
         node,
         type_url: kind.type_url().to_owned(),
         resource_names_subscribe: names.iter().map(|name| name.to_string()).collect(),
         resource_names_unsubscribe: dropped.iter().map(|name| name.to_string()).collect(),
+        initial_resource_versions: held
+            .iter()
+            .map(|(name, version)| (name.to_string(), version.to_string()))
+            .collect(),
         response_nonce: nonce,
         ..Default::default()
     }
@@ -189,7 +193,7 @@ pub(super) fn delta_request(outgoing: Outgoing, node: Option<Node>) -> DeltaDisc
 
 /// A request for the state of the world.
 pub(super) fn sotw_request(outgoing: Outgoing, node: Option<Node>) -> DiscoveryRequest {
-    let Outgoing { kind, nonce, version, names, dropped: _ } = outgoing;
+    let Outgoing { kind, nonce, version, names, dropped: _, held: _ } = outgoing;
     DiscoveryRequest {
         node,
         type_url: kind.type_url().to_owned(),

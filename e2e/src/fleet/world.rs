@@ -8,12 +8,8 @@ use osm_core::snapshot::MeshOptions;
 use serde_json::Value;
 
 use super::api::{Api, as_server_takes_it};
-use super::api_server::ApiServer;
 use super::manifests::{documents, of_object};
-
-/// How often an API server is started: a port that nobody listened on may be another's when
-/// it is to be used.
-const TRIES: usize = 3;
+use crate::api_server::ApiServer;
 
 /// Where objects are; what runs for that runs as long as this is there.
 #[derive(Debug)]
@@ -41,20 +37,8 @@ impl World {
 
     /// An API server, with the programs of a folder.
     pub(super) async fn server(programs: &Path, within: &Path) -> Result<Self> {
-        let mut number = 1;
-        loop {
-            let started = Self::try_server(programs, &within.join(format!("api-server-{number}"))).await;
-            if started.is_ok() || number == TRIES {
-                return started;
-            }
-            number += 1;
-        }
-    }
-
-    async fn try_server(programs: &Path, folder: &Path) -> Result<Self> {
-        let mut server = ApiServer::start(programs, folder)?;
-        let api = Api::new(&server)?;
-        server.until("the API server is ready", async || api.is_ready().await).await?;
+        let server = ApiServer::running(programs, within).await?;
+        let api = Api::new(&server).await?;
         Ok(Self { writer: Writer::Server(api), server: Some(server) })
     }
 
@@ -84,24 +68,18 @@ impl World {
     }
 
     /// Writes the mesh, before anybody looks.
-    pub(super) async fn fill(&mut self, files: Vec<(String, Vec<MeshObject>)>) -> Result<()> {
-        let (api, server) = match (&self.writer, &mut self.server) {
-            (Writer::Server(api), Some(server)) => (api, server),
-            _ => {
-                for (file, objects) in files {
-                    self.writer.write(&file, &objects).await?;
-                }
-                return Ok(());
+    pub(super) async fn fill(&self, files: Vec<(String, Vec<MeshObject>)>) -> Result<()> {
+        let Writer::Server(api) = &self.writer else {
+            for (file, objects) in files {
+                self.writer.write(&file, &objects).await?;
             }
+            return Ok(());
         };
         let definitions = osm_k8s::crds::definitions().into_iter().map(|definition| definition.object);
-        api.create(definitions.collect()).await.context("the kinds of a mesh")?;
+        api.define(definitions.collect()).await.context("the kinds of a mesh")?;
         let objects: Vec<MeshObject> = files.into_iter().flat_map(|(_, objects)| objects).collect();
         let manifests: Option<Vec<Value>> = objects.iter().map(of_object).collect();
         let manifests = manifests.context("a kind that a fleet does not have")?;
-        for manifest in one_of_each_kind(&manifests) {
-            server.until("all kinds are served", async || api.serves(manifest).await).await?;
-        }
         let control_plane = Namespace::new(MeshOptions::default().mesh_config.namespace);
         let (mut first, rest): (Vec<Value>, Vec<Value>) =
             manifests.into_iter().partition(|manifest| manifest["kind"] == "Namespace");
@@ -125,14 +103,4 @@ impl Writer {
             }
         }
     }
-}
-
-fn one_of_each_kind(manifests: &[Value]) -> Vec<&Value> {
-    let mut all: Vec<&Value> = Vec::new();
-    for manifest in manifests {
-        if !all.iter().any(|other| other["kind"] == manifest["kind"]) {
-            all.push(manifest);
-        }
-    }
-    all
 }

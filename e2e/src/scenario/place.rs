@@ -1,6 +1,6 @@
 //! Addresses for what has none in a manifest, as a cluster would give them.
 //!
-//! Manifests for people have Deployments, which are not pods yet, and Services
+//! Manifests for people have Deployments and StatefulSets, which are not pods yet, and Services
 //! whose address the cluster chooses. Here both get theirs in the order of
 //! their names, so that a scenario is always placed in the same way.
 
@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use osm_k8s::manifest::{Deployment, PROXY_UUID_LABEL, Pod, PodCondition, PodIp, Service};
+use osm_k8s::manifest::{Deployment, PROXY_UUID_LABEL, Pod, PodCondition, PodIp, Service, StatefulSet};
 use osm_k8s::{Entry, Manifest, Manifests};
 
 /// Makes a pod of each replica, ready and with a proxy, and gives each service
@@ -29,6 +29,7 @@ pub(super) fn all(manifests: &mut Manifests) {
                 vec![service.into()]
             }
             Manifest::Deployment(deployment) => replicas(deployment, &mut pods),
+            Manifest::StatefulSet(set) => members(set, &mut pods),
             _ => continue,
         };
         for manifest in placed {
@@ -82,12 +83,21 @@ fn replicas(deployment: &Deployment, addresses: &mut Addresses) -> Vec<Manifest>
     let namespace = deployment.metadata.namespace();
     let replica = |number: u32| {
         let name = format!("{}-{number}", deployment.metadata.name);
-        let parsed = name.parse().expect("a name with a number after it is a name");
-        let mut pod: Pod = deployment.pod_template().pod(namespace.clone(), parsed);
-        pod.metadata.labels.insert(PROXY_UUID_LABEL.to_owned(), name);
-        pod.status.pod_ips.push(PodIp { ip: addresses.next().to_string() });
-        pod.status.conditions.push(PodCondition { kind: "Ready".to_owned(), status: "True".to_owned() });
-        pod.into()
+        let name = name.parse().expect("a name with a number after it is a name");
+        ready(deployment.pod_template().pod(namespace.clone(), name), addresses)
     };
     (0..deployment.replicas()).map(replica).collect()
+}
+
+fn members(set: &StatefulSet, addresses: &mut Addresses) -> Vec<Manifest> {
+    let pods =
+        (0..set.replicas()).map(|number| set.pod(number).expect("a name with a number after it is a name"));
+    pods.map(|pod| ready(pod, addresses)).collect()
+}
+
+fn ready(mut pod: Pod, addresses: &mut Addresses) -> Manifest {
+    pod.metadata.labels.insert(PROXY_UUID_LABEL.to_owned(), pod.metadata.name.to_string());
+    pod.status.pod_ips.push(PodIp { ip: addresses.next().to_string() });
+    pod.status.conditions.push(PodCondition { kind: "Ready".to_owned(), status: "True".to_owned() });
+    pod.into()
 }

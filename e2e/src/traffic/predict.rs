@@ -2,15 +2,17 @@
 //!
 //! It reads the decisions of both sides as a proxy would carry them out, and
 //! shares nothing with what writes them down for Envoy. Servers are named like
-//! their service accounts.
+//! their service accounts, and where they have host names, like those.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
 use http::{Method, Uri};
 use osm_core::ir::{
-    Access, HttpRule, InboundAccess, InboundService, OutboundRoute, OutboundService, ProxyIr, RequestMatch,
-    Requests, ServicePortName, TcpRule,
+    Access, HttpRule, InboundAccess, InboundService, OutboundMember, OutboundRoute, OutboundService, ProxyIr,
+    RequestMatch, Requests, ServicePortName, TcpRule,
 };
 use osm_core::model::Methods;
 use regex::Regex;
@@ -66,7 +68,8 @@ fn requested(
 ) -> Result<BTreeSet<String>> {
     let one = |text: &str| Ok(BTreeSet::from([text.to_owned()]));
     let host = url.host().context("a host")?;
-    let Some(dialled) = dialled(client, host, url.port_u16().unwrap_or(80)) else { return one("closed") };
+    let port = url.port_u16().unwrap_or(80);
+    let Some((dialled, member)) = dialled(scenario, client, host, port) else { return one("closed") };
     // Servers refuse what has two spellings before policy looks at it.
     if url.path().to_ascii_lowercase().contains("%2f") {
         return one("400");
@@ -74,18 +77,20 @@ fn requested(
     let written = headers.iter().find(|(name, _)| name == "host").map(|(_, value)| value.as_str());
     let authority = written.or(url.authority().map(|authority| authority.as_str())).unwrap_or_default();
     let name = authority.split(':').next().unwrap_or_default();
-    if !dialled.hostnames.iter().any(|host| **host == *name) {
-        return one("404");
-    }
+    let is_named = dialled.hostnames.iter().any(|host| **host == *name);
+    let mut route = match (is_named, &dialled.otherwise) {
+        (true, _) => &dialled.route,
+        (false, Some(otherwise)) => otherwise,
+        (false, None) => return one("404"),
+    };
     let asked = Asked { method, authority, path: url.path(), headers };
-    let mut route = &dialled.route;
-    for matched in dialled.matched.iter().rev() {
+    for matched in dialled.matched.iter().rev().filter(|_| is_named) {
         if any_fits(&matched.requests, &asked)? {
             route = &matched.route;
         }
     }
     let mut outcomes = BTreeSet::new();
-    for (server, service) in servers(scenario, client, route) {
+    for (server, service) in servers(scenario, client, route, member) {
         let InboundAccess::Http(access) = &service.access else { return Err(anyhow!("no HTTP at {host}")) };
         let allowed = match access {
             Access::Everyone(_) => true,
@@ -108,8 +113,8 @@ fn connected(
 ) -> Result<BTreeSet<String>> {
     let (host, port) = to.split_once(':').context("a host and a port")?;
     let mut outcomes = BTreeSet::new();
-    if let Some(dialled) = dialled(client, host, port.parse().context("a port")?) {
-        for (server, service) in servers(scenario, client, &dialled.route) {
+    if let Some((route, member)) = connection(scenario, client, host, port.parse().context("a port")?) {
+        for (server, service) in servers(scenario, client, route, member) {
             let allowed = match &service.access {
                 InboundAccess::Http(_) => return Err(anyhow!("HTTP at {to}")),
                 InboundAccess::Tcp(Access::Everyone(_)) => true,
@@ -133,40 +138,112 @@ fn ir_of<'a>(scenario: &'a Scenario, pod: &str) -> Option<&'a ProxyIr> {
     scenario.classes.iter().find(|class| is_beside(&class.pods)).map(|class| &class.compiled.ir)
 }
 
-fn dialled<'a>(client: &'a ProxyIr, host: &str, port: u16) -> Option<&'a OutboundService> {
-    let is_it = |service: &&std::sync::Arc<OutboundService>| {
-        service.name.port.get() == port && service.hostnames.iter().any(|name| **name == *host)
+/// The member that is dialled under a name at a port, if that is one of a headless
+/// service: as DNS has it, the addresses of the pod of that name, or of any pod.
+fn member<'a>(scenario: &Scenario, client: &'a ProxyIr, host: &str, port: u16) -> Option<&'a OutboundMember> {
+    let addresses = match host.parse::<IpAddr>() {
+        Ok(address) => vec![address],
+        Err(_) => resolved(scenario, client, host),
     };
-    client.outbound.iter().find(is_it).map(AsRef::as_ref)
+    let is_dialled = |member: &&Arc<OutboundMember>| {
+        let (address, at) = member.place;
+        at.get() == port && addresses.contains(&address)
+    };
+    client.members.iter().find(is_dialled).map(AsRef::as_ref)
 }
 
-/// The servers that a route can lead to, by name, and what each serves there.
+/// What DNS says to a client of a name in a headless service.
+fn resolved(scenario: &Scenario, client: &ProxyIr, host: &str) -> Vec<IpAddr> {
+    let namespace = &client.principal.identity.namespace;
+    let mut found = Vec::new();
+    for service in scenario.snapshot.services().filter(|service| service.headless) {
+        let mut ends = vec![String::new(), ".cluster.local".to_owned(), ".svc.cluster.local".to_owned()];
+        if service.name.namespace == *namespace {
+            ends.push(format!(".{namespace}.svc.cluster.local"));
+        }
+        let is_form = |name: &str| ends.iter().any(|end| name.strip_suffix(end.as_str()) == Some(host));
+        for ((address, _), endpoint) in service.ports.values().flat_map(|port| &port.endpoints) {
+            let own = endpoint.hostname.as_ref().map(|hostname| service.member_fqdn(hostname));
+            if is_form(&service.fqdn()) || own.is_some_and(|own| is_form(&own)) {
+                found.push(*address);
+            }
+        }
+    }
+    found
+}
+
+/// The service whose routes requests to a host and port follow, and the member that
+/// is dialled, if one is.
+fn dialled<'a>(
+    scenario: &Scenario,
+    client: &'a ProxyIr,
+    host: &str,
+    port: u16,
+) -> Option<(&'a OutboundService, Option<&'a OutboundMember>)> {
+    if let Some(member) = member(scenario, client, host, port) {
+        let routes = client.outbound.iter().find(|service| service.name == member.name)?;
+        return Some((routes, Some(member)));
+    }
+    let is_it = |service: &&Arc<OutboundService>| {
+        service.name.port.get() == port
+            && !service.addresses.is_empty()
+            && service.hostnames.iter().any(|name| **name == *host)
+    };
+    client.outbound.iter().find(is_it).map(|service| (service.as_ref(), None))
+}
+
+/// Where a connection to a host and port leads, and the member that is dialled, if one is.
+fn connection<'a>(
+    scenario: &Scenario,
+    client: &'a ProxyIr,
+    host: &str,
+    port: u16,
+) -> Option<(&'a OutboundRoute, Option<&'a OutboundMember>)> {
+    match member(scenario, client, host, port) {
+        Some(member) => Some((&member.route, Some(member))),
+        None => dialled(scenario, client, host, port).map(|(service, _)| (&service.route, None)),
+    }
+}
+
+/// The servers that a route can lead to, by name, and what each serves there. Where
+/// it leads to the member that was dialled, that is only this one.
 fn servers<'a>(
     scenario: &'a Scenario,
     client: &'a ProxyIr,
     route: &'a OutboundRoute,
+    member: Option<&OutboundMember>,
 ) -> Vec<(&'a str, &'a InboundService)> {
     let backends: Vec<&ServicePortName> = match route {
-        OutboundRoute::Single(to) => vec![to],
+        OutboundRoute::Single(to) | OutboundRoute::Member(to) => vec![to],
         OutboundRoute::Weighted { backends, .. } => {
             backends.iter().filter(|(_, weight)| **weight > 0).map(|(name, _)| name).collect()
         }
         OutboundRoute::Unavailable { .. } => Vec::new(),
     };
+    let only = member.filter(|_| matches!(route, OutboundRoute::Member(_)));
     let mut servers = Vec::new();
     for backend in backends {
         let upstream = client.upstreams.iter().find(|upstream| upstream.name == *backend);
         let endpoints = client.endpoints.iter().find(|endpoints| endpoints.name == *backend);
         let (Some(upstream), Some(endpoints)) = (upstream, endpoints) else { continue };
         for (address, port) in &endpoints.addresses {
+            if only.is_some_and(|member| member.place.0 != *address) {
+                continue;
+            }
             let there = scenario.snapshot.workloads().find(|workload| workload.addresses.contains(address));
             let Some(workload) = there else { continue };
-            let serves = |service: &&std::sync::Arc<InboundService>| {
-                service.server_name == upstream.server_name && service.target_port == *port
+            let asked = only.map_or(&upstream.server_name, |member| &member.server_name);
+            let serves = |service: &&Arc<InboundService>| {
+                let is_own = service.server_name == *asked || service.member_names.contains(asked);
+                is_own && service.target_port == *port
             };
             let ir = ir_of(scenario, &workload.name.to_string());
             let found = ir.and_then(|ir| ir.inbound.iter().find(serves));
-            servers.extend(found.map(|service| (workload.service_account.as_str(), &**service)));
+            let name = match &workload.hostname {
+                Some(hostname) => hostname.as_str(),
+                None => workload.service_account.as_str(),
+            };
+            servers.extend(found.map(|service| (name, &**service)));
         }
     }
     servers

@@ -8,48 +8,22 @@
 mod outages;
 mod rollout;
 
-use anyhow::{Result, ensure};
-use osm_e2e::cluster::bookstore::{ALL_TO_V1, ALL_TO_V2, allow_by_policy, deploy};
-use osm_e2e::cluster::client::{Client, Counts};
+use anyhow::Result;
+use osm_e2e::cluster::bookstore::{ALL_TO_V1, ALL_TO_V2};
+use osm_e2e::cluster::client::Client;
 use osm_e2e::cluster::inventory::Inventory;
 use osm_e2e::cluster::mesh::Mesh;
-use osm_e2e::cluster::{members, step, tidy_up};
+use osm_e2e::cluster::seen::{Seen, everybody_calls};
+use osm_e2e::cluster::{step, tidy_up};
 use osm_e2e::kubectl::{apply, told_by};
 
-/// What all clients counted at one moment.
-struct Seen([Counts; 3]);
-
-impl Seen {
-    fn now() -> Result<Self> {
-        Ok(Self([Client::Buyer.counts()?, Client::Caller.counts()?, Client::Thief.counts()?]))
-    }
-
-    /// Makes a change that has to be in force soon, and tells of all requests since then: those who may
-    /// succeeded, and the thief never did.
-    fn until_a_change_is_in_force(self) -> Result<String> {
-        apply(ALL_TO_V1)?;
-        Client::Buyer.until(100, |seen| seen.share_of_v1() == 100.0)?;
-        apply(ALL_TO_V2)?;
-        Client::Buyer.until(100, |seen| seen.share_of_v1() == 0.0)?;
-        let Self([buyer, caller, thief]) = self;
-        let buyer = Client::Buyer.counts()?.since(&buyer).without_failure()?;
-        let caller = Client::Caller.counts()?.since(&caller).without_failure()?;
-        let thief = Client::Thief.counts()?.since(&thief);
-        ensure!(thief.successes == 0 && thief.requests > 0, "the thief: {thief}");
-        Ok(format!("buyer: {buyer}; new connections: {caller}; thief: {thief}"))
-    }
-}
-
-fn prepare() -> Result<String> {
-    let pods = deploy()?;
-    allow_by_policy()?;
+/// Makes a change that has to be in force soon, and tells of all requests since then.
+fn until_a_change_is_in_force(seen: Seen) -> Result<String> {
+    apply(ALL_TO_V1)?;
+    Client::Buyer.until(100, |seen| seen.share_of_v1() == 100.0)?;
     apply(ALL_TO_V2)?;
-    members::deploy()?;
-    members::call()?;
-    Client::Thief.until(20, |seen| seen.successes == 0)?;
-    Client::Buyer.until(100, |seen| seen.failures() == 0)?;
-    Client::Caller.until(20, |seen| seen.failures() == 0)?;
-    Ok(pods)
+    Client::Buyer.until(100, |seen| seen.share_of_v1() == 0.0)?;
+    seen.all_went_well()
 }
 
 /// Does all of it. `mesh` is what is installed meanwhile.
@@ -61,7 +35,7 @@ fn walk(mesh: &mut Option<Mesh>) -> Result<()> {
         *mesh = Some(installed);
         Ok(saw)
     })?;
-    step("the bookstore and others make requests", prepare)?;
+    step("the bookstore and others make requests", everybody_calls)?;
     let steps = [outages::STEPS, rollout::STEPS].concat();
     steps.into_iter().try_for_each(|(title, work)| step(title, work))?;
     step("nothing is left after the mesh was uninstalled", || {

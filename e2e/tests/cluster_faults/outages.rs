@@ -3,12 +3,14 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use jiff::Timestamp;
 
 use osm_e2e::cluster::parts::{Away, ControlPlane};
+use osm_e2e::cluster::seen::Seen;
 use osm_e2e::cluster::{Step, proxies};
 use osm_e2e::kubectl::{rolled_out, until};
 
-use super::Seen;
+use super::until_a_change_is_in_force;
 
 /// What is done, and the step's title.
 pub(crate) const STEPS: &[Step] = &[
@@ -21,17 +23,17 @@ pub(crate) const STEPS: &[Step] = &[
 const MINUTE: Duration = Duration::from_secs(60);
 /// How long a control plane is looked at that must not become ready.
 const LOOKED_AT: Duration = Duration::from_secs(10);
+/// What a control plane logs again and again that has no root.
+const WAITS: &str = "the root of the mesh is waited for";
 
-/// Looks again and again until a time has passed. Returns how often.
-fn for_so_long(time: Duration, mut look: impl FnMut() -> Result<()>) -> Result<u32> {
+/// Looks again and again until a time has passed.
+fn for_so_long(time: Duration, mut look: impl FnMut() -> Result<()>) -> Result<()> {
     let began = Instant::now();
-    let mut looks = 0;
     while began.elapsed() < time {
         look()?;
-        looks += 1;
         std::thread::sleep(Duration::from_millis(500));
     }
-    Ok(looks)
+    Ok(())
 }
 
 fn api_server() -> Result<String> {
@@ -53,7 +55,7 @@ fn api_server() -> Result<String> {
             seconds => bail!("what it knows is {seconds} s old"),
         }
     })?;
-    Ok(format!("{}; staleness was {staleness:.0} s", seen.until_a_change_is_in_force()?))
+    Ok(format!("{}; staleness was {staleness:.0} s", until_a_change_is_in_force(seen)?))
 }
 
 fn staleness_of(control_plane: &ControlPlane) -> Result<f64> {
@@ -65,7 +67,7 @@ fn staleness_of(control_plane: &ControlPlane) -> Result<f64> {
 fn etcd() -> Result<String> {
     let seen = Seen::now()?;
     Away::take("etcd")?.bring_back()?;
-    seen.until_a_change_is_in_force()
+    until_a_change_is_in_force(seen)
 }
 
 fn both() -> Result<String> {
@@ -74,19 +76,25 @@ fn both() -> Result<String> {
     let away = Away::take("kube-apiserver")?;
     control_plane.kill()?;
     // Without its root and without a list of everything it has nothing to say, and says nothing.
-    let looks = for_so_long(LOOKED_AT, || match control_plane.page("/health/ready") {
+    for_so_long(LOOKED_AT, || match control_plane.page("/health/ready") {
         Ok((200, _)) => bail!("a control plane that knows nothing is ready"),
         Ok(_) | Err(_) => Ok(()),
     })?;
+    let without_api_server = Timestamp::now();
     away.bring_back()?;
     rolled_out("osm-system", &["deployment/osm-controller"])?;
     until("control plane that is ready again", || match control_plane.page("/health/ready")? {
         (200, _) => Ok(()),
         (status, said) => bail!("{status}: {said}"),
     })?;
+    let follower = ControlPlane::find()?;
+    ensure!(follower.follows(&control_plane), "{follower:?} is no new process after {control_plane:?}");
+    let waited = follower.logged(WAITS)?;
+    let meanwhile = waited.iter().filter(|moment| **moment < without_api_server).count();
+    ensure!(meanwhile > 0, "the new process has not waited before {without_api_server}, but at {waited:?}");
     let connected = proxies::connected()?;
     Ok(format!(
-        "{}; not ready in {looks} of {looks} looks; {connected} proxies connected again",
-        seen.until_a_change_is_in_force()?
+        "{}; the new process found no root {meanwhile} times meanwhile; {connected} proxies connected again",
+        until_a_change_is_in_force(seen)?
     ))
 }

@@ -3,11 +3,12 @@
 use anyhow::{Result, bail, ensure};
 use serde_json::Value;
 
-use osm_e2e::cluster::Step;
 use osm_e2e::cluster::parts::ControlPlane;
+use osm_e2e::cluster::seen::Seen;
+use osm_e2e::cluster::{Step, server};
 use osm_e2e::kubectl::{apply, delete, get, kubectl, rolled_out, until};
 
-use super::Seen;
+use super::until_a_change_is_in_force;
 
 /// What is done, and the step's title.
 pub(crate) const STEPS: &[Step] = &[(
@@ -15,27 +16,29 @@ pub(crate) const STEPS: &[Step] = &[(
     without_webhook,
 )];
 
-/// Something of a namespace that is not of the mesh.
-const OUTSIDE: &str = r#"
-apiVersion: v1
-kind: Namespace
-metadata: {name: outside}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: undisturbed, namespace: outside}
-spec:
-  selector: {matchLabels: {app: undisturbed}}
-  template:
-    metadata: {labels: {app: undisturbed}}
-    spec:
-      terminationGracePeriodSeconds: 1
-      containers:
-      - name: serves
-        image: osm-traffic:dev
-        args: ["serve", "--name", "undisturbed", "--http", "8080"]
-        readinessProbe: {httpGet: {path: /, port: 8080}, periodSeconds: 1}
-"#;
+/// Something of a namespace that is not of the mesh. It goes when this does, however the step ends.
+struct Outside(());
+
+impl Outside {
+    const NAMESPACE: &str = "outside";
+
+    /// Deploys it, and waits until it is ready.
+    fn deploy() -> Result<Self> {
+        let outside = Self(());
+        let server = server::deployment(Self::NAMESPACE, "undisturbed", "undisturbed");
+        apply(&[server::namespace(Self::NAMESPACE, None), server].join("---"))?;
+        rolled_out(Self::NAMESPACE, &["deployment/undisturbed"])?;
+        Ok(outside)
+    }
+}
+
+impl Drop for Outside {
+    fn drop(&mut self) {
+        if let Err(error) = delete(&server::namespace(Self::NAMESPACE, None)) {
+            eprintln!("the namespace {} could not be removed: {error:#}", Self::NAMESPACE);
+        }
+    }
+}
 
 /// The pods of the bookstore's first version.
 fn pods() -> Result<Vec<Value>> {
@@ -52,16 +55,15 @@ fn without_webhook() -> Result<String> {
     let before = names(&pods()?);
     let control_plane = ControlPlane::find()?;
     kubectl(&["scale", "--namespace=osm-system", "deployment/osm-controller", "--replicas=0"])?;
-    let kill = ["delete", "pod", "--namespace=osm-system", "--selector=app=osm-controller"];
-    kubectl(&[&kill[..], &["--grace-period=0", "--force"]].concat())?;
+    let pod = ["delete", "pod", "--namespace=osm-system", "--selector=app=osm-controller"];
+    kubectl(&[&pod[..], &["--grace-period=0", "--force"]].concat())?;
     // The object goes before the process does.
     until("end of the control plane", || match control_plane.page("/health/alive") {
         Ok(_) => bail!("it answers"),
         Err(_) => Ok(()),
     })?;
     kubectl(&["rollout", "restart", "--namespace=bookstore", "deployment/bookstore-v1"])?;
-    apply(OUTSIDE)?;
-    rolled_out("outside", &["deployment/undisturbed"])?;
+    let outside = Outside::deploy()?;
     let refusals = until("refusal of a pod", || {
         let events = ["events", "--namespace=bookstore", "--field-selector=reason=FailedCreate"];
         let events = get(&events)?;
@@ -82,6 +84,6 @@ fn without_webhook() -> Result<String> {
         ensure!(pod["metadata"]["labels"]["osm-proxy-uuid"].is_string(), "a pod without sidecar: {pod}");
         ensure!(!before.contains(&pod["metadata"]["name"].as_str().unwrap_or_default().to_owned()), "{pod}");
     }
-    delete(OUTSIDE)?;
-    Ok(format!("{}; pods were refused ({refusals} event)", seen.until_a_change_is_in_force()?))
+    drop(outside);
+    Ok(format!("{}; pods were refused ({refusals} event)", until_a_change_is_in_force(seen)?))
 }

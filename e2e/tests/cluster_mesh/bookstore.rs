@@ -67,8 +67,7 @@ spec:
 "#;
 
 fn outsider() -> Result<String> {
-    apply(OUTSIDER)?;
-    let said = output_of("outside", "outsider");
+    let said = apply(OUTSIDER).and_then(|()| output_of("outside", "outsider"));
     delete(OUTSIDER)?;
     let said = said?;
     match serde_json::from_str::<Vec<String>>(&said) {

@@ -8,6 +8,8 @@ mod bookstore;
 mod certificates;
 mod faults;
 mod helm;
+mod identity;
+mod members;
 mod replicas;
 mod upgrade;
 mod workloads;
@@ -27,8 +29,8 @@ fn walk(mesh: &mut Option<Mesh>) -> Result<()> {
         *mesh = Some(installed);
         Ok(saw)
     })?;
-    let disturbed = [faults::STEPS, upgrade::STEPS, certificates::STEPS, replicas::STEPS];
-    let steps = [&[bookstore::STEPS, workloads::STEPS], &disturbed[..]].concat().concat();
+    let disturbed = [faults::STEPS, upgrade::STEPS, identity::STEPS, certificates::STEPS, replicas::STEPS];
+    let steps = [&[bookstore::STEPS, workloads::STEPS, members::STEPS], &disturbed[..]].concat().concat();
     steps.into_iter().try_for_each(|(title, work)| step(title, work))?;
     step("nothing is left after the mesh was uninstalled", || {
         mesh.take().map_or(Ok(()), Mesh::uninstall)?;
@@ -41,9 +43,11 @@ fn walk(mesh: &mut Option<Mesh>) -> Result<()> {
 fn a_mesh_is_installed_used_disturbed_and_removed_on_a_real_cluster() {
     let mut mesh = None;
     if let Err(error) = walk(&mut mesh) {
-        let told = told_by(&["osm-system", "bookbuyer", "bookstore", "bookthief", "workloads"]);
+        let told = told_by(&["osm-system", "bookbuyer", "bookstore", "bookthief", "workloads", "members"]);
+        // What a step left is to go before the mesh does.
+        let removed = members::remove();
         drop(mesh);
-        panic!("{error:?}\n\n{told}");
+        panic!("{error:?}\n\n{told}\n{removed:?}");
     }
 }
 

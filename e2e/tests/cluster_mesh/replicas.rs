@@ -1,4 +1,5 @@
-//! Two replicas of the control plane, which are killed one after the other.
+//! Two replicas of the control plane, of which one is lost and then another one: its process is killed where the test can
+//! do so, else its pod is deleted.
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -14,10 +15,10 @@ use super::upgrade::NEXT;
 pub(crate) const STEPS: &[Step] = &[
     ("proxies are spread over two replicas", spread),
     (
-        "a replica that is killed leaves its proxies to the other one, which has the same to say, byte by byte",
+        "a replica that is lost leaves its proxies to the other one, which has the same to say, byte by byte",
         identical,
     ),
-    ("no request fails while a replica is killed and endpoints change", under_load),
+    ("no request fails while a replica is lost and endpoints change", under_load),
 ];
 
 fn spread() -> Result<String> {
@@ -44,11 +45,11 @@ fn by_streams() -> Result<(Replica, Replica)> {
 }
 
 fn identical() -> Result<String> {
-    let (killed, other) = by_streams()?;
+    let (lost, other) = by_streams()?;
     let before = proxies::configurations()?;
-    replicas::kill(&killed)?;
+    let how = replicas::lose(&lost)?;
     let connected = proxies::connected()?;
-    let replicas = replicas::with_streams(2, connected)?;
+    let replicas = replicas::without(&lost, 2, connected)?;
     let after = proxies::configurations()?;
     ensure!(before.keys().eq(after.keys()), "other proxies than before");
     for (pod, configuration) in &after {
@@ -58,26 +59,29 @@ fn identical() -> Result<String> {
     }
     let sent = replicas.iter().map(|replica| replica.resources).sum::<u64>() - other.resources;
     ensure!(sent == 0, "{sent} resources were sent: {replicas:?}, before {other:?}");
+    let compared: usize = after.values().map(proxies::resources).sum();
+    ensure!(compared > connected, "{compared} resources were compared");
     Ok(format!(
-        "{} of {connected} proxies changed over, and were sent nothing but certificates",
-        killed.streams
+        "{} of {connected} proxies of the replica that was {how} changed over and were sent nothing but certificates; {compared} resources are the same",
+        lost.streams
     ))
 }
 
 fn under_load() -> Result<String> {
     let before = [Client::Buyer.counts()?, Client::Caller.counts()?];
-    let (killed, _) = by_streams()?;
-    std::thread::scope(|scope| {
+    let (lost, _) = by_streams()?;
+    let how = std::thread::scope(|scope| {
         let scaling = scope.spawn(|| [4, 2, 3].into_iter().try_for_each(members::scale));
-        replicas::kill(&killed)?;
-        scaling.join().ok().context("the thread that scales")?
+        let how = replicas::lose(&lost)?;
+        scaling.join().ok().context("the thread that scales")??;
+        anyhow::Ok(how)
     })?;
     let connected = proxies::connected()?;
-    replicas::with_streams(2, connected)?;
+    replicas::without(&lost, 2, connected)?;
     // Who was made last is known to who calls.
     Client::Caller.until(100, |seen| seen.by("members-2") > 0)?;
     let [bought, called] = before;
     let bought = Client::Buyer.counts()?.since(&bought).without_failure()?;
     let called = Client::Caller.counts()?.since(&called).without_failure()?;
-    Ok(format!("{connected} proxies; buyer: {bought}; new connections: {called}"))
+    Ok(format!("it was {how}; {connected} proxies; buyer: {bought}; new connections: {called}"))
 }

@@ -3,8 +3,9 @@
 
 use anyhow::{Context, Result, bail};
 
+use osm_e2e::cluster::calls::Caller;
 use osm_e2e::cluster::{Step, members as deployed};
-use osm_e2e::kubectl::{apply, delete, exec, get, kubectl, rolled_out};
+use osm_e2e::kubectl::{apply, delete, get, kubectl, rolled_out};
 
 /// What is done, and the step's title.
 pub(crate) const STEPS: &[Step] = &[
@@ -78,15 +79,11 @@ fn job() -> Result<String> {
 
 fn members() -> Result<String> {
     deployed::deploy()?;
-    let calls = ["40 times GET members.workloads:8080/", "40 times TCP members.workloads:9000"];
-    let command = [&["osm-traffic", "call"], calls.as_slice()].concat();
-    let said = exec("workloads", "members-0", "serves", &command)?;
-    let outcomes: Vec<String> = serde_json::from_str(&said).context("outcomes")?;
-    let expected = ["200 members-0 | 200 members-1", "members-0 hello | members-1 hello"];
-    if outcomes != expected {
-        bail!("{outcomes:?} instead of {expected:?}");
-    }
-    Ok(format!("80 calls: {}", outcomes.join("; ")))
+    let [web, text] = ["200 members-0 | 200 members-1", "members-0 hello | members-1 hello"];
+    let expected =
+        [("40 times GET members.workloads:8080/", web), ("40 times TCP members.workloads:9000", text)];
+    Caller { namespace: "workloads", pod: "members-0", container: "serves" }.until(&expected)?;
+    Ok(format!("80 calls: {web}; {text}"))
 }
 
 fn probes() -> Result<String> {

@@ -11,7 +11,9 @@ use hyper_util::rt::TokioIo;
 use osm_xds::generate::names::CERTIFICATE_SECRET;
 use osm_xds::resource::ResourceKind;
 use prost::Message;
-use rustls_pki_types::{CertificateDer, ServerName};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -44,6 +46,17 @@ impl Door {
             .with_no_client_auth();
         tls.alpn_protocols = vec![b"h2".to_vec()];
         Self { tls: Arc::new(tls), name, address }
+    }
+
+    /// The same for somebody with this certificate and key, PEM.
+    pub(crate) fn of(&self, chain: &str, key: &str) -> Self {
+        let chain: Vec<_> =
+            CertificateDer::pem_slice_iter(chain.as_bytes()).map(|one| one.expect("PEM")).collect();
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("a key");
+        let mut tls = rustls::ClientConfig::clone(&self.tls);
+        let certified = CertifiedKey::from_der(chain, key, tls.crypto_provider()).expect("a pair");
+        tls.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(certified));
+        Self { tls: Arc::new(tls), ..self.clone() }
     }
 
     /// Asks for the certificate of a workload, as the proxy of this name with this token.

@@ -1,11 +1,14 @@
 //! What could be stolen, with a control plane that runs as a process of its own at a real API
-//! server: tokens that prove nothing get nothing, and nothing that it prints or serves has a
-//! token or a key in it.
+//! server: tokens and certificates that prove nothing get nothing, and nothing that it prints or
+//! serves has a token or a key in it.
 #![allow(clippy::disallowed_methods, reason = "the tests are told by the environment where programs are")]
 
 mod door;
 mod hunt;
 mod plane;
+mod pod_secrets;
+#[path = "../../../osm-k8s/tests/support/within.rs"]
+mod within;
 
 use std::time::Duration;
 
@@ -14,34 +17,35 @@ use tonic::Code;
 use door::Door;
 use hunt::Secrets;
 use plane::{AUDIENCE, Plane};
+use within::within;
 
 /// How long a control plane may take to hear of a pod, and to forget one.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long it is left alone between questions.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Asks until the answer is of this kind.
 async fn eventually(
     what: &str,
     door: &Door,
-    token: &str,
+    token: Option<&str>,
     node: &str,
     wanted: fn(&Result<String, Code>) -> bool,
 ) -> String {
-    let asking = async {
-        loop {
-            let answer = door.ask(Some(token), node).await;
-            if wanted(&answer) {
-                return answer.unwrap_or_default();
-            }
-            tokio::time::sleep(Duration::from_millis(200)).await;
+    within(PATIENCE, PAUSE, what, async || {
+        let answer = door.ask(token, node).await;
+        match wanted(&answer) {
+            true => Ok(answer.unwrap_or_default()),
+            false => Err(format!("{:?}", answer.map(|_| "a key"))),
         }
-    };
-    tokio::time::timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("never: {what}"))
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a Kubernetes cluster: KUBECONFIG"]
 async fn stolen_tokens_get_no_certificate_and_nothing_printed_or_served_has_a_token_or_a_key() {
-    let mut plane = Plane::start();
+    let mut plane = Plane::start("token");
     let door = plane.door();
     let (till, bank) = (plane.node("till"), plane.node("bank"));
     let good = plane.token("till", AUDIENCE);
@@ -50,7 +54,7 @@ async fn stolen_tokens_get_no_certificate_and_nothing_printed_or_served_has_a_to
 
     // Each gets the certificate of its own account.
     for (what, token, node) in [("till", &good, &till), ("bank", &other, &bank)] {
-        let key = eventually(&format!("{what} gets its key"), &door, token, node, Result::is_ok).await;
+        let key = eventually(&format!("{what} gets its key"), &door, Some(token), node, Result::is_ok).await;
         assert!(key.contains("PRIVATE KEY"), "a proxy is sent its key");
         secrets.add_key(&key);
         secrets.add_token(token);
@@ -75,9 +79,10 @@ async fn stolen_tokens_get_no_certificate_and_nothing_printed_or_served_has_a_to
     }
     // A pod that is gone: its token lives on, and is of no use.
     plane.delete_pod("bank");
-    eventually("the token of a pod that is gone gets nothing", &door, &other, &bank, Result::is_err).await;
+    eventually("the token of a pod that is gone gets nothing", &door, Some(&other), &bank, Result::is_err)
+        .await;
     // The proxy of the other is served all the same.
-    eventually("till is served", &door, &good, &till, Result::is_ok).await;
+    eventually("till is served", &door, Some(&good), &till, Result::is_ok).await;
 
     let password = "correct-horse-battery-staple";
     plane.admit(password).await;

@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::Context;
 use osm_certs::in_process::{CERTIFICATE_FILE, InProcessCa, KEY_FILE};
+use osm_e2e::cluster::server::namespace;
 use osm_e2e::kubectl::{apply, kubectl, until};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,38 +18,77 @@ use crate::door::Door;
 /// Whom tokens of proxies are for.
 pub(crate) const AUDIENCE: &str = "openservicemesh.io";
 
-/// A control plane; it and its namespaces are gone when this is.
+/// A control plane; it is gone when this is.
 pub(crate) struct Plane {
     process: Child,
     folder: tempfile::TempDir,
-    mesh: String,
+    place: Place,
     addresses: Value,
     webhook: SocketAddr,
 }
 
-impl Plane {
-    /// Makes two pods with proxies that nothing runs, and starts a control plane of theirs.
-    pub(crate) fn start() -> Self {
-        let mesh = format!("secrets-{}", std::process::id());
-        let folder = tempfile::tempdir().expect("a folder");
+/// What a control plane needs of a cluster: kinds, and two namespaces. What was made for it is gone when this is.
+struct Place {
+    mesh: String,
+    /// What the proxies of its pods prove themselves with.
+    identity: &'static str,
+    /// The kinds that were not there.
+    kinds: Vec<String>,
+}
+
+impl Place {
+    fn make(identity: &'static str) -> Self {
+        let mesh = format!("by-{identity}-{}", std::process::id());
+        let mut place = Self { mesh, identity, kinds: Vec::new() };
         for definition in osm_k8s::crds::definitions() {
+            let name = definition.name();
+            let kind = ["get", "customresourcedefinition", &name, "--ignore-not-found", "--output=name"];
+            if kubectl(&kind).expect("an answer").trim().is_empty() {
+                place.kinds.push(name);
+            }
             apply(&definition.object.to_string()).expect("a kind");
         }
-        let labels = json!({ "openservicemesh.io/monitored-by": mesh });
-        for (name, labels) in [(&mesh, labels), (&format!("{mesh}-system"), json!({}))] {
-            let metadata = json!({ "name": name, "labels": labels });
-            apply(&json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": metadata }).to_string())
-                .expect("a namespace");
-        }
+        apply(&namespace(&place.mesh, Some(&place.mesh))).expect("a namespace");
+        apply(&namespace(&place.system(), None)).expect("a namespace");
+        place
+    }
+
+    fn system(&self) -> String {
+        format!("{}-system", self.mesh)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let kinds = self.kinds.iter().map(|kind| format!("customresourcedefinition/{kind}"));
+        let namespaces = [&self.mesh, &self.system()].map(|name| format!("namespace/{name}"));
+        let all: Vec<String> = namespaces.into_iter().chain(kinds).collect();
+        let all: Vec<&str> = all.iter().map(String::as_str).collect();
+        let deleted = kubectl(&[&["delete", "--ignore-not-found", "--wait=false"], &all[..]].concat());
+        assert!(deleted.is_ok() || std::thread::panicking(), "{deleted:?}");
+    }
+}
+
+impl Plane {
+    /// Makes two pods with proxies that nothing runs, and starts a control plane of theirs. They
+    /// prove themselves with a `token` or by a `secret`.
+    pub(crate) fn start(identity: &'static str) -> Self {
+        let program = program();
+        let folder = tempfile::tempdir().expect("a folder");
+        let place = Place::make(identity);
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let webhook = listener.local_addr().expect("a port");
         drop(listener);
         let log = File::create(folder.path().join("log")).expect("a log");
-        let process = Command::new(program())
+        // It goes with the test, however that ends.
+        let process = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "--"])
+            .arg(program)
             .args(["--source=kubernetes", "--xds-listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0"])
             .args(["--log=trace", "--init-image=osm-init:test"])
-            .arg(format!("--mesh-name={mesh}"))
-            .arg(format!("--osm-namespace={mesh}-system"))
+            .arg(format!("--sidecar-identity={identity}"))
+            .arg(format!("--mesh-name={}", place.mesh))
+            .arg(format!("--osm-namespace={}", place.system()))
             .arg(format!("--webhook-listen={webhook}"))
             .arg("--ca-folder")
             .arg(folder.path().join("ca"))
@@ -60,7 +100,7 @@ impl Plane {
             .spawn()
             .expect("the control plane starts");
         let addresses = Value::Null;
-        let mut plane = Self { process, folder, mesh, addresses, webhook };
+        let mut plane = Self { process, folder, place, addresses, webhook };
         for account in ["till", "bank"] {
             plane.make_pod(account);
         }
@@ -70,11 +110,13 @@ impl Plane {
         plane
     }
 
-    fn make_pod(&self, account: &str) {
-        let metadata = |labels: Value| json!({ "name": account, "namespace": self.mesh, "labels": labels });
+    /// Makes a pod of an account of the same name.
+    pub(crate) fn make_pod(&self, account: &str) {
+        let metadata =
+            |labels: Value| json!({ "name": account, "namespace": self.place.mesh, "labels": labels });
         let owner = json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata(json!({})) });
         apply(&owner.to_string()).expect("an account");
-        let pod = json!({
+        let mut pod = json!({
             "apiVersion": "v1", "kind": "Pod",
             "metadata": metadata(json!({ "osm-proxy-uuid": self.node(account) })),
             // It is never placed: it needs no image.
@@ -83,12 +125,27 @@ impl Plane {
                 "containers": [{ "name": "app", "image": "none" }],
             },
         });
+        if self.place.identity == "secret" {
+            let secret = json!({ "secret": { "name": self.secret(account) } });
+            let volume = json!({ "name": "osm-identity", "projected": { "sources": [secret] } });
+            pod["spec"]["volumes"] = json!([volume]);
+        }
         apply(&pod.to_string()).expect("a pod");
+    }
+
+    /// The Secret of a pod's proxy.
+    pub(crate) fn secret(&self, pod: &str) -> String {
+        format!("envoy-bootstrap-config-{}", self.node(pod))
+    }
+
+    /// The namespace of the pods.
+    pub(crate) fn namespace(&self) -> &str {
+        &self.place.mesh
     }
 
     /// What the proxy of a pod calls itself.
     pub(crate) fn node(&self, pod: &str) -> String {
-        format!("{}-{pod}", self.mesh)
+        format!("{}-{pod}", self.place.mesh)
     }
 
     /// A token of the account of a pod, bound to the pod.
@@ -103,19 +160,20 @@ impl Plane {
 
     fn make_token(&self, account: &str, audience: &str, bound: &[&str]) -> String {
         let audience = format!("--audience={audience}");
-        let words = ["create", "token", account, "--namespace", &self.mesh, &audience, "--duration=10m"];
+        let words =
+            ["create", "token", account, "--namespace", &self.place.mesh, &audience, "--duration=10m"];
         kubectl(&[&words[..], bound].concat()).expect("a token").trim().to_owned()
     }
 
     pub(crate) fn delete_pod(&self, pod: &str) {
-        kubectl(&["delete", "pod", pod, "--namespace", &self.mesh, "--grace-period=0", "--force"])
+        kubectl(&["delete", "pod", pod, "--namespace", &self.place.mesh, "--grace-period=0", "--force"])
             .expect("gone");
     }
 
     /// The way to it for proxies.
     pub(crate) fn door(&self) -> Door {
         let ca = InProcessCa::create_or_load(self.folder.path().join("ca")).expect("its root");
-        Door::new(self.address("xds"), format!("osm-controller.{}-system.svc", self.mesh), ca.root().der())
+        Door::new(self.address("xds"), format!("osm-controller.{}.svc", self.place.system()), ca.root().der())
     }
 
     fn address(&self, name: &str) -> SocketAddr {
@@ -128,7 +186,7 @@ impl Plane {
             "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
             "request": {
                 "uid": "705ab4f5", "kind": { "group": "", "version": "v1", "kind": "Pod" },
-                "operation": "CREATE", "namespace": self.mesh,
+                "operation": "CREATE", "namespace": self.place.mesh,
                 "object": {
                     "metadata": { "name": "safe", "annotations": { "openservicemesh.io/sidecar-injection": "enabled" } },
                     "spec": { "containers": [{
@@ -192,9 +250,6 @@ impl Plane {
 impl Drop for Plane {
     fn drop(&mut self) {
         self.end();
-        let system = format!("{}-system", self.mesh);
-        let deleted = kubectl(&["delete", "namespace", &self.mesh, &system, "--wait=false"]);
-        assert!(deleted.is_ok() || std::thread::panicking(), "{deleted:?}");
     }
 }
 

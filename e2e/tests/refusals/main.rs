@@ -8,6 +8,8 @@
 
 mod mesh;
 mod planted;
+#[path = "../../../osm-k8s/tests/support/within.rs"]
+mod within;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

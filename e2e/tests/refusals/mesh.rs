@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
@@ -23,6 +23,7 @@ use tokio::sync::watch;
 
 use crate::PATIENCE;
 use crate::planted::{Planted, Planting};
+use crate::within::within;
 
 /// How often is looked.
 const LOOK: Duration = Duration::from_millis(2);
@@ -153,11 +154,8 @@ impl Mesh {
 
     /// Waits until something is so, and fails if that takes longer than the bound.
     pub(crate) async fn within(&self, bound: Duration, what: &str, is_so: impl AsyncFn() -> bool) {
-        let begun = Instant::now();
-        while !is_so().await {
-            assert!(begun.elapsed() < bound, "not within {bound:?}: {what}\n{}", log());
-            tokio::time::sleep(LOOK).await;
-        }
+        let log = || std::fmt::from_fn(|f| write!(f, "\n{}", log()));
+        within(bound, LOOK, what, async || if is_so().await { Ok(()) } else { Err(log()) }).await;
     }
 
     pub(crate) async fn end(mut self) {

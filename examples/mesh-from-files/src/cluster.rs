@@ -23,7 +23,7 @@ fn facts_of(number: u16, entry: &Entry) -> Vec<MeshObject> {
     };
     for fact in &mut facts {
         match fact {
-            MeshObject::Service(service) if service.addresses.is_empty() => {
+            MeshObject::Service(service) if service.addresses.is_empty() && !service.headless => {
                 service.addresses.push(IpAddr::V4(Ipv4Addr::new(10, 96, high, low)));
             }
             MeshObject::Workload(workload) => {

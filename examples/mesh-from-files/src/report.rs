@@ -45,7 +45,7 @@ fn write_outbound(ir: &ProxyIr, out: &mut String) -> fmt::Result {
 
 fn leads(route: &OutboundRoute) -> String {
     match route {
-        OutboundRoute::Single(_) => String::new(),
+        OutboundRoute::Single(_) | OutboundRoute::Member(_) => String::new(),
         OutboundRoute::Weighted { backends, origin } => {
             let shares = backends.iter().map(|(name, weight)| format!("{weight} to {name}"));
             format!(": {}, says {origin}", joined(shares, ", "))

@@ -4,7 +4,7 @@
 use anyhow::{Context, Result};
 use clap::{ArgAction, Args};
 use osm_core::name::NamespaceName;
-use osm_k8s::reconcile::Installation;
+use osm_k8s::reconcile::{Installation, VALUES_ANNOTATION};
 use osm_k8s::webhook::WebhookNames;
 use serde_json::json;
 
@@ -35,7 +35,10 @@ impl ReconcilerArgs {
             return Ok(None);
         }
         let values = json!({
-            "osm": { "meshName": mesh, "injector": { "webhookTimeoutSeconds": webhook_timeout } },
+            "osm": {
+                "meshName": mesh, "enableReconciler": true,
+                "injector": { "webhookTimeoutSeconds": webhook_timeout },
+            },
             "smi": { "validateTrafficTarget": validate_traffic_target },
         });
         let chart = Chart::built_in()?;
@@ -44,15 +47,16 @@ impl ReconcilerArgs {
         let mut objects = chart.definitions()?;
         objects.extend(rendered.iter().filter(|one| one["kind"].as_str().is_some_and(is_webhooks)).cloned());
         let role = rendered.iter().find(|one| one["kind"] == "ClusterRole");
-        let role = role
-            .and_then(|role| role["metadata"]["name"].as_str())
-            .context("the chart has no ClusterRole")?;
+        let about = role.map(|role| &role["metadata"]).context("the chart has no ClusterRole")?;
+        let named = (about["name"].as_str()).zip(about["annotations"][VALUES_ANNOTATION].as_str());
+        let (role, values) = named.context("the ClusterRole of the chart does not say what it is")?;
         for name in [&mutating, &validating] {
             let is_there = objects.iter().any(|one| one["metadata"]["name"] == name.as_str());
             anyhow::ensure!(is_there, "the chart has no webhook configuration {name}");
         }
-        let version = chart.version().to_owned();
-        Ok(Some(Installation { cluster_role: role.to_owned(), version, objects }))
+        let (cluster_role, version, values) =
+            (role.to_owned(), chart.version().to_owned(), values.to_owned());
+        Ok(Some(Installation { cluster_role, version, values, objects }))
     }
 }
 
@@ -96,13 +100,39 @@ mod tests {
                     one["kind"] == "CustomResourceDefinition" || is_webhooks(one["kind"].as_str().unwrap())
                 };
                 let wanted: Vec<_> = installed.iter().filter(is_restored).cloned().collect();
-                assert_eq!((restored.objects.len(), &restored.objects), (7, &wanted));
+                assert_eq!((restored.objects.len(), &restored.objects), (8, &wanted));
                 let role = installed.iter().find(|one| one["kind"] == "ClusterRole").unwrap();
                 assert_eq!(role["metadata"]["name"], restored.cluster_role.as_str());
+                assert_eq!(role["metadata"]["annotations"][VALUES_ANNOTATION], restored.values.as_str());
                 for object in wanted.iter().chain([role]) {
                     let version = &object["metadata"]["labels"][osm_k8s::reconcile::VERSION_LABEL];
                     assert_eq!(version, restored.version.as_str(), "{object}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn of_two_installations_whose_objects_differ_the_values_differ_as_well() {
+        let all: Vec<_> = [
+            ("osm-system", 20, true),
+            ("other", 20, true),
+            ("osm-system", 5, true),
+            ("osm-system", 20, false),
+        ]
+        .into_iter()
+        .map(|(namespace, seconds, checked)| {
+            let args = ReconcilerArgs {
+                enable_reconciler: true,
+                webhook_timeout: seconds,
+                validate_traffic_target: checked,
+            };
+            args.installation("osm", &namespace.parse().unwrap()).unwrap().unwrap()
+        })
+        .collect();
+        for (index, one) in all.iter().enumerate() {
+            for other in &all[index + 1..] {
+                assert!(one.objects != other.objects && one.values != other.values, "{}", one.values);
             }
         }
     }

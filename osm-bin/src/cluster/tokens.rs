@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use osm_core::catalog::MeshCatalog;
-use osm_core::identity::TrustDomain;
 use osm_k8s::ApiClient;
 use osm_k8s::injector::TOKEN_AUDIENCE;
 use osm_k8s::token_review::{ReviewError, ReviewedToken, TokenReviews};
@@ -30,15 +29,12 @@ impl TokenReviewer for Reviewer {
     }
 }
 
-/// Believes certificates of this trust domain, and tokens that the API server knows.
-pub(crate) fn authenticator(
-    trust_domain: TrustDomain,
-    server: ApiClient,
-    catalog: Arc<dyn MeshCatalog>,
-) -> Arc<dyn ProxyAuthenticator> {
+/// Believes certificates of the mesh's trust domains and tokens that the API server knows, both of pods
+/// that are there. Which of them pods are given is a setting; others may have been there before it was changed.
+pub(crate) fn authenticator(server: ApiClient, catalog: Arc<dyn MeshCatalog>) -> Arc<dyn ProxyAuthenticator> {
     let reviewer = Arc::new(Reviewer(TokenReviews::new(server, TOKEN_AUDIENCE)));
     Arc::new(FirstThatKnows::new(vec![
-        Arc::new(CertificateAuthenticator::new(trust_domain)),
+        Arc::new(CertificateAuthenticator::of_mesh(Arc::clone(&catalog)).of_pods(Arc::clone(&catalog))),
         Arc::new(TokenAuthenticator::new(reviewer, catalog)),
     ]))
 }

@@ -1,66 +1,25 @@
 //! A control plane in a cluster, as an API server sees it.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use axum::extract::State;
-use axum::http::{Method, StatusCode};
-use axum::{Json, Router};
 use osm_core::source::MemorySource;
-use osm_k8s::{ApiClient, KubernetesSource};
-use parking_lot::Mutex;
+use osm_k8s::KubernetesSource;
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
 
+use std::net::IpAddr;
+
+use nix::errno::Errno;
+
+use super::listen::without_ipv6;
 use super::*;
 use crate::cluster::status::Statuses;
+use crate::testing::{ApiServer, eventually};
 
-/// The only lease of an API server.
-type LeaseObject = Arc<Mutex<Option<Value>>>;
-
-async fn answer(
-    State(lease): State<LeaseObject>,
-    method: Method,
-    body: Option<Json<Value>>,
-) -> (StatusCode, Json<Value>) {
-    let mut lease = lease.lock();
-    if let (Method::POST | Method::PUT, Some(Json(written))) = (method, body) {
-        *lease = Some(written);
-    }
-    match &*lease {
-        Some(lease) => (StatusCode::OK, Json(lease.clone())),
-        None => {
-            let refusal = json!({
-                "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-                "message": "not found", "reason": "NotFound", "code": 404,
-            });
-            (StatusCode::NOT_FOUND, Json(refusal))
-        }
-    }
-}
-
-/// An API server that has nothing but a lease.
-async fn api_server() -> (ApiClient, LeaseObject) {
-    let lease = LeaseObject::default();
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    let pages = Router::new().fallback(answer).with_state(Arc::clone(&lease));
-    tokio::spawn(async move { axum::serve(listener, pages).await });
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("kubeconfig");
-    let config = json!({
-        "apiVersion": "v1", "kind": "Config", "current-context": "it",
-        "clusters": [{ "name": "it", "cluster": { "server": format!("http://{address}") } }],
-        "users": [{ "name": "it", "user": {} }],
-        "contexts": [{ "name": "it", "context": { "cluster": "it", "user": "it" } }],
-    });
-    std::fs::write(&path, config.to_string()).expect("a file");
-    (ApiClient::find(&[path]).await.expect("a client"), lease)
-}
+/// Where the lease is that replicas hold.
+const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/osm-system/leases/osm-controller";
 
 #[tokio::test]
 async fn a_control_plane_that_ends_gives_up_its_lease() {
-    let (server, lease) = api_server().await;
+    let kept = ApiServer::start().await;
+    let server = kept.client();
     let namespace: osm_core::name::NamespaceName = "osm-system".parse().expect("a name");
     let policies = KubernetesSource::new(server.clone(), "osm", namespace.clone()).policies();
     let statuses = Statuses { policies, namespace, replica: "this".to_owned(), pod: None };
@@ -69,14 +28,11 @@ async fn a_control_plane_that_ends_gives_up_its_lease() {
     let (source, _writer) = MemorySource::new([]);
     let mut controller = Controller::start(options, Box::new(source)).await.expect("it starts");
 
-    let holder = || lease.lock().as_ref().map(|lease| lease["spec"]["holderIdentity"].clone());
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while holder() != Some(json!("this")) {
-        assert!(Instant::now() < deadline, "the lease is taken: {:?}", holder());
-        tokio::select! {
-            failed = controller.failed() => panic!("{failed}"),
-            () = sleep(Duration::from_millis(5)) => {}
-        }
+    let holder = || kept.object(LEASE).map(|lease| lease["spec"]["holderIdentity"].clone());
+    let taken = || (holder() == Some(json!("this"))).then_some(());
+    tokio::select! {
+        failed = controller.failed() => panic!("{failed}"),
+        () = eventually("the lease is taken", taken) => {}
     }
     controller.shutdown().await;
     assert_eq!(holder(), Some(Value::Null));

@@ -30,6 +30,7 @@ const ALL: &[(&str, &str)] = manifests![
     "policy/bookledger.yaml",
     "policy/bookstore.yaml",
     "policy/bookwarehouse.yaml",
+    "root.yaml",
     "split/0-100.yaml",
     "split/50-50.yaml",
     "split/100-0.yaml",

@@ -40,6 +40,19 @@ pub enum Outcome {
         /// How long that took, in milliseconds.
         after_ms: f64,
     },
+    /// Another root signs, and it alone is trusted.
+    Exchanged {
+        /// The root.
+        root: String,
+        /// The roots that are trusted.
+        trusted: Vec<String>,
+        /// How long it took from the edit, in milliseconds.
+        after_ms: f64,
+        /// How many requests of the buyer ended meanwhile.
+        requests: u64,
+        /// How many of them failed.
+        failures: u64,
+    },
     /// The control plane was replaced.
     Replaced {
         /// How long there was none, in milliseconds.

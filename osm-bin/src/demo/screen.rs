@@ -131,7 +131,7 @@ impl Reporter for Screen {
         let mut text = String::new();
         let acknowledged = report.actions.iter().filter_map(|action| match action {
             Outcome::Edited(Change { acknowledged_ms, proxies, .. }) if *proxies > 0 => *acknowledged_ms,
-            Outcome::Rotated { after_ms, .. } => Some(*after_ms),
+            Outcome::Rotated { after_ms, .. } | Outcome::Exchanged { after_ms, .. } => Some(*after_ms),
             _ => None,
         });
         // First what must not be cut on a narrow terminal.
@@ -237,6 +237,13 @@ fn describe(outcome: &Outcome) -> String {
         }
         Outcome::Rotated { certificates, after_ms } => {
             format!("{certificates} certificates exchanged, all proxies have theirs after {after_ms:.0} ms")
+        }
+        Outcome::Exchanged { root, trusted: _, after_ms, requests, failures } => {
+            let failed = if *failures == 0 { "0".green().to_string() } else { failures.red().to_string() };
+            let seconds = after_ms / 1e3;
+            format!(
+                "root {root} signs and is trusted alone after {seconds:.1} s; {requests} requests meanwhile, {failed} failed"
+            )
         }
         Outcome::Replaced { gap_ms, resources, proxies } => {
             format!("gone for {gap_ms} ms; {proxies} proxies came back and were sent {resources} resources")

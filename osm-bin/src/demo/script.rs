@@ -29,6 +29,8 @@ pub enum Action {
     Edit(&'static [Edit]),
     /// Has every certificate signed anew, and waits until every proxy has it.
     Rotate,
+    /// Puts in a manifest with another root, and waits until that alone is trusted and signs.
+    ExchangeRoot(&'static str),
     /// Ends the control plane and starts another.
     RestartController,
     /// Edits a manifest so that it does not parse, and waits until that is reported.
@@ -124,6 +126,14 @@ pub const STEPS: &[Step] = &[
             Expectation::ThiefIsDenied,
             Expectation::LedgerCounts,
         ],
+    },
+    Step {
+        name: "root-exchange",
+        title: "The root of the mesh is exchanged while it serves",
+        actions: &[Action::ExchangeRoot("root.yaml")],
+        buyer_requests: SOME,
+        thief_requests: A_FEW,
+        expectations: &[Expectation::ThiefIsDenied, Expectation::LedgerCounts],
     },
     Step {
         name: "bad-edit",

@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use osm_k8s::injector::SECRET_PREFIX;
+use osm_k8s::manifest::ManifestKind;
 use osm_k8s::objects::{ObjectKey, Objects};
 use osm_k8s::reconcile::VERSION_LABEL;
 use osm_k8s::replicas::REPLICA_SELECTOR;
+use osm_k8s::root_stage::STAGE_CONFIG_MAP;
 use osm_k8s::trust_bundle::TRUST_CONFIG_MAP;
 use serde_json::{Value, json};
 
@@ -84,6 +87,17 @@ pub(super) async fn run(
             take(objects, key, &mut gone, tell).await?;
         }
     }
+    // Those of pods that run on. They go with their pods in any case, so who may not list Secrets need not.
+    let secrets = match objects.list(("v1", "Secret"), None, &of_mesh).await {
+        Err(error) if error.is_forbidden() => Vec::new(),
+        listed => listed?,
+    };
+    for found in secrets {
+        let key = ObjectKey::of(&found)?;
+        if key.name.starts_with(SECRET_PREFIX) {
+            take(objects, key, &mut gone, tell).await?;
+        }
+    }
     let lease = ObjectKey::namespaced("coordination.k8s.io/v1", "Lease", namespace, CONTROL_PLANE);
     take(objects, lease, &mut gone, tell).await?;
     // Those of replicas that could not take their own away.
@@ -91,12 +105,21 @@ pub(super) async fn run(
         take(objects, ObjectKey::of(&found)?, &mut gone, tell).await?;
     }
     let authority = removal.root_secret(record);
+    let stage = ObjectKey::namespaced("v1", "ConfigMap", namespace, STAGE_CONFIG_MAP);
     if removal.cluster_wide || removal.with_namespace {
         take(objects, authority, &mut gone, tell).await?;
+        for secret in roots_of_objects(objects, namespace).await? {
+            take(objects, secret, &mut gone, tell).await?;
+        }
+        take(objects, stage, &mut gone, tell).await?;
     } else if objects.get(&authority).await?.is_some() {
         let why =
             "a mesh that is installed again has the same root; --delete-cluster-wide-resources takes it away";
         tell(Step::Kept(authority, why.to_owned()));
+        // Which of several roots signed last is no less worth keeping than they are.
+        if objects.get(&stage).await?.is_some() {
+            tell(Step::Kept(stage, why.to_owned()));
+        }
     }
     if removal.cluster_wide {
         take_definitions(objects, removal, &mut gone, tell).await?;
@@ -108,6 +131,22 @@ pub(super) async fn run(
     }
     objects.gone(&gone, removal.bound).await?;
     Ok(())
+}
+
+/// The Secrets of the roots that MeshRootCertificates say the mesh keeps itself.
+async fn roots_of_objects(objects: &Objects, namespace: &str) -> Result<Vec<ObjectKey>> {
+    let kind = ManifestKind::MeshRootCertificate.key();
+    Ok(root_secrets(&objects.list(kind, Some(namespace), "").await?, namespace))
+}
+
+/// Those that these objects name in the namespace of the mesh.
+fn root_secrets(roots: &[Value], namespace: &str) -> Vec<ObjectKey> {
+    let secret = |root: &Value| {
+        let secret = &root["spec"]["provider"]["tresor"]["ca"]["secretRef"];
+        let is_here = secret["namespace"].as_str().is_none_or(|other| other == namespace);
+        Some(ObjectKey::namespaced("v1", "Secret", namespace, secret["name"].as_str().filter(|_| is_here)?))
+    };
+    roots.iter().filter_map(secret).collect()
 }
 
 async fn take(
@@ -168,5 +207,18 @@ mod tests {
         assert_eq!(removal.root_secret(&record).to_string(), "Secret n/blue-root");
         removal.ca_secret = Some("named".to_owned());
         assert_eq!(removal.root_secret(&record).to_string(), "Secret n/named");
+    }
+
+    #[test]
+    fn the_secrets_of_roots_that_the_mesh_keeps_go_with_it_and_no_others() {
+        let root = |secret: Value| json!({"spec": {"provider": {"tresor": {"ca": {"secretRef": secret}}}}});
+        let roots = [
+            root(json!({"name": "one"})),
+            root(json!({"name": "two", "namespace": "n"})),
+            root(json!({"name": "three", "namespace": "elsewhere"})),
+            json!({"spec": {"provider": {"vault": {"token": {"secretKeyRef": {"name": "four"}}}}}}),
+        ];
+        let named: Vec<_> = root_secrets(&roots, "n").iter().map(ToString::to_string).collect();
+        assert_eq!(named, ["Secret n/one", "Secret n/two"]);
     }
 }

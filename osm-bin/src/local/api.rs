@@ -11,14 +11,14 @@ mod status;
 
 use serde::{Deserialize, Serialize};
 
-pub use event::{Change, Event, Events, Happening, PodChange};
+pub use event::{Change, Event, Events, Happening, PodChange, RootStep};
 pub use request::{
     DialRequest, DialResponse, EnterRequest, EnterResponse, FetchRequest, FetchResponse, HttpRequest,
     RestartRequest,
 };
 pub use status::{
     CertificateStatus, ControlPlaneStatus, Finding, Phase, PodPhase, PodStatus, ProcessStatus, ProxyStatus,
-    Refused, Sent, ServiceStatus, Status,
+    Refused, RootsStatus, Sent, ServiceStatus, Status,
 };
 
 /// The paths of the control socket's requests.

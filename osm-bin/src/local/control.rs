@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use osm_certs::manager::CertificateManager;
+use osm_certs::rotation::RotationStatus;
 use osm_core::catalog::{Catalog, MeshCatalog};
 use osm_core::diagnostic::Diagnostic;
 use osm_core::identity::{ProxyId, TrustDomain};
@@ -24,6 +25,7 @@ use osm_xds::server::Registry;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::controller::{ChangeReport, Controller, ControllerOptions};
+use crate::own_domain::own_domain;
 
 pub use driver::ControlDriver;
 
@@ -57,6 +59,8 @@ pub struct Serving {
     pub registry: Arc<Registry>,
     /// Certificates.
     pub certificates: CertificateManager,
+    /// How the change of roots goes.
+    pub roots: Option<watch::Receiver<RotationStatus>>,
     publisher: Publisher,
     changes: Arc<broadcast::Receiver<Arc<ChangeReport>>>,
 }
@@ -111,6 +115,7 @@ impl Control {
             catalog: controller.catalog().clone(),
             registry: Arc::clone(controller.registry()),
             certificates: controller.certificates().clone(),
+            roots: controller.roots().cloned(),
             publisher: controller.publisher().clone(),
             changes: Arc::new(controller.changes()),
         }));
@@ -172,10 +177,11 @@ impl Control {
         &self.server_name
     }
 
-    /// The trust domain of the mesh.
+    /// The trust domain of the mesh's identities.
     #[must_use]
-    pub fn trust_domain(&self) -> &TrustDomain {
-        &self.options.mesh.trust_domain
+    pub fn trust_domain(&self) -> TrustDomain {
+        let now = self.serving().map(|serving| own_domain(&serving.catalog));
+        now.unwrap_or_else(|| self.options.mesh.trust_domain.clone())
     }
 
     /// How often the control plane was started again.
@@ -256,6 +262,17 @@ impl Control {
 
     fn lock(&self) -> MutexGuard<'_, Told> {
         self.told.lock().expect("no holder of the lock panics")
+    }
+}
+
+/// Does something until another control plane takes the place of the one that there is. Says no when none can follow.
+pub(super) async fn until_another(
+    controls: &mut watch::Receiver<Option<Serving>>,
+    work: impl Future<Output = ()>,
+) -> bool {
+    tokio::select! {
+        changed = controls.changed() => changed.is_ok(),
+        () = work => controls.changed().await.is_ok(),
     }
 }
 

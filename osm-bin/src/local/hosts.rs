@@ -20,7 +20,7 @@ fn names(service: &ServiceName, namespace: &NamespaceName) -> Vec<String> {
 }
 
 /// The text of a pod's hosts file: itself, then the services that have a virtual
-/// address, then the pods behind those that have none.
+/// address, then the pods behind those that have none, each with its own name there.
 #[must_use]
 pub fn text(pod: &PodPlan, plan: &Plan) -> String {
     let mut text = String::from("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
@@ -33,7 +33,14 @@ pub fn text(pod: &PodPlan, plan: &Plan) -> String {
         let names = names(name, &pod.name.namespace);
         match service.address {
             Some(address) => line(address, &names),
-            None => plan.pods_behind(service).for_each(|pod| line(pod.address, &names)),
+            None => plan.pods_behind(service).for_each(|behind| {
+                let own =
+                    (behind.pod.spec.subdomain == name.name.as_str()).then_some(&behind.pod.spec.hostname);
+                let own = own.filter(|hostname| !hostname.is_empty());
+                let own =
+                    own.into_iter().flat_map(|own| names.iter().map(move |name| format!("{own}.{name}")));
+                line(behind.address, &own.chain(names.iter().cloned()).collect::<Vec<_>>());
+            }),
         }
     }
     text
@@ -70,5 +77,22 @@ mod tests {
             text.contains(&format!("{}\tdb.shop.svc.cluster.local db.shop.svc db.shop db\n", pod.address)),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_member_of_a_set_has_names_of_its_own_under_the_service() {
+        let plan = plan_of(
+            "{apiVersion: v1, kind: Service, metadata: {name: db, namespace: shop}, \
+             spec: {clusterIP: None, selector: {app: db}}}\n---\n\
+             {apiVersion: apps/v1, kind: StatefulSet, metadata: {name: db, namespace: shop}, spec: {replicas: 2, \
+             serviceName: db, template: {metadata: {labels: {app: db}}, spec: {containers: [{name: c}]}}}}",
+        );
+        let [first, second] = &plan.pods.values().collect::<Vec<_>>()[..] else { panic!("{:?}", plan.pods) };
+        let text = super::text(first, &plan);
+        let line = format!(
+            "{}\tdb-1.db.shop.svc.cluster.local db-1.db.shop.svc db-1.db.shop db-1.db db.",
+            second.address
+        );
+        assert!(text.contains(&line), "{text}");
     }
 }

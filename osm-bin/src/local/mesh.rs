@@ -6,6 +6,7 @@
 
 mod changes;
 mod sources;
+mod stages;
 
 pub(super) use changes::finding;
 
@@ -31,8 +32,8 @@ use super::events::EventLog;
 use super::network::{Network, service_rules};
 use super::plan::{Plan, PlanOptions, PodPlan, plan};
 use super::pod::PodHandle;
-use super::server;
 use super::state::StateFolder;
+use super::{roots, server};
 use crate::controller::{Authority, ControllerOptions, server_names};
 use sources::Sources;
 
@@ -41,6 +42,8 @@ const XDS_PORT: u16 = 15128;
 const ADMIN_PORT: u16 = 9091;
 /// How long all pods together have to end.
 const STOP_BOUND: Duration = Duration::from_secs(8);
+/// Over how long proxies are spread that are asked to connect anew: there are few of them, and they are near.
+const RECONNECT_SPREAD: Duration = Duration::from_secs(2);
 /// How long the control plane has to end once no proxy is left.
 const DRAIN_BOUND: Duration = Duration::from_secs(2);
 
@@ -107,6 +110,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<()> {
         Arc::new(Shared { context: Arc::clone(&context), since, up: false.into(), stop: stop.clone() });
     let server = server::listen(Arc::clone(&shared))?;
     tokio::spawn(changes::follow_findings(Arc::clone(&context)));
+    tokio::spawn(stages::follow(Arc::clone(&context)));
     Mesh {
         shared,
         planner: mesh,
@@ -131,15 +135,18 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<()> {
 fn controller_options(settings: &Settings, state: &StateFolder) -> ControllerOptions {
     let mut mesh = MeshOptions::default();
     mesh.mesh_name.clone_from(&settings.mesh_name);
+    let mut server = ServerOptions::default();
+    server.distrust_spread = RECONNECT_SPREAD;
     ControllerOptions {
         server_names: server_names(&mesh),
         mesh,
         xds_listen: (NODE, XDS_PORT).into(),
         admin_listen: Some((NODE, ADMIN_PORT).into()),
         authority: Authority::Folder(state.authority()),
-        server: ServerOptions::default(),
+        server,
         freshness: None,
         cluster: None,
+        rotation: Some(roots::options(state)),
     }
 }
 

@@ -18,8 +18,8 @@ use std::sync::Arc;
 use osm_core::diagnostic::{Diagnostic, Location, Severity};
 use osm_core::identity::{ProxyId, ProxyUuid, ServiceIdentity};
 use osm_core::model::{self, MeshObject, TargetPort};
-use osm_core::name::{Kind, NamespaceName, ObjectName, ObjectRef, QualifiedName, ServiceName};
-use osm_k8s::manifest::{Manifest, Namespace, Pod};
+use osm_core::name::{InvalidName, Kind, NamespaceName, ObjectRef, QualifiedName, ServiceName};
+use osm_k8s::manifest::{Manifest, Namespace, Pod, ProviderSpec, RoleSpec};
 use osm_k8s::{Entry, Manifests};
 
 use super::address_book::{AddressBook, POD_NETWORK};
@@ -171,7 +171,10 @@ impl<'a> Planner<'a> {
     fn take_others(&mut self, manifests: &'a Manifests) {
         for entry in manifests.entries.values() {
             match &entry.manifest {
-                Manifest::Service(_) | Manifest::Pod(_) | Manifest::Deployment(_) => continue,
+                Manifest::Service(_)
+                | Manifest::Pod(_)
+                | Manifest::Deployment(_)
+                | Manifest::StatefulSet(_) => continue,
                 Manifest::Namespace(namespace) => {
                     if let Ok(name) = namespace.metadata.name.as_str().parse() {
                         self.namespaces.insert(name, namespace);
@@ -181,6 +184,13 @@ impl<'a> Planner<'a> {
                     for field in config.spec.fields_of_injection() {
                         let message = "local mode runs proxies as it does; the field has no effect";
                         self.find(Severity::Warning, "field-without-effect", entry, &field, message);
+                    }
+                }
+                Manifest::MeshRootCertificate(root) => {
+                    let is_here = matches!(root.spec.provider, ProviderSpec::Tresor(_));
+                    if !is_here && root.spec.role != RoleSpec::Inactive {
+                        let message = "local mode keeps roots itself and can't use this one; write `tresor`, under another name";
+                        self.find(Severity::Error, "provider-elsewhere", entry, "spec.provider", message);
                     }
                 }
                 _ => {}
@@ -243,31 +253,37 @@ impl<'a> Planner<'a> {
             }
         }
         for entry in manifests.entries.values() {
-            let Manifest::Deployment(deployment) = &entry.manifest else { continue };
-            let namespace = deployment.metadata.namespace();
-            let replicas = usize::try_from(deployment.replicas()).unwrap_or(usize::MAX);
-            let room = MAX_PODS.saturating_sub(self.plan.pods.len());
-            if replicas > room {
-                let message = format!(
-                    "this machine runs at most {MAX_PODS} pods; {} of these are left out",
-                    replicas - room
-                );
-                self.find(Severity::Error, "too-many-pods", entry, "spec.replicas", &message);
+            match &entry.manifest {
+                Manifest::Deployment(deployment) => {
+                    let namespace = deployment.metadata.namespace();
+                    self.add_replicas(entry, deployment.replicas(), |number| {
+                        let name = format!("{}-{number}", deployment.metadata.name).parse()?;
+                        Ok(deployment.pod_template().pod(namespace.clone(), name))
+                    });
+                }
+                Manifest::StatefulSet(set) => {
+                    self.add_replicas(entry, set.replicas(), |number| set.pod(number));
+                }
+                _ => {}
             }
-            for index in 0..replicas.min(room) {
-                let name = format!("{}-{index}", deployment.metadata.name);
-                match name.parse::<ObjectName>() {
-                    Ok(name) => self.add_pod(entry, deployment.pod_template().pod(namespace.clone(), name)),
-                    Err(error) => {
-                        self.find(
-                            Severity::Error,
-                            "bad-pod-name",
-                            entry,
-                            "metadata.name",
-                            &error.to_string(),
-                        );
-                        break;
-                    }
+        }
+    }
+
+    fn add_replicas(&mut self, entry: &Entry, replicas: u32, pod: impl Fn(u32) -> Result<Pod, InvalidName>) {
+        let room = u32::try_from(MAX_PODS.saturating_sub(self.plan.pods.len())).unwrap_or(u32::MAX);
+        if replicas > room {
+            let message = format!(
+                "this machine runs at most {MAX_PODS} pods; {} of these are left out",
+                replicas - room
+            );
+            self.find(Severity::Error, "too-many-pods", entry, "spec.replicas", &message);
+        }
+        for number in 0..replicas.min(room) {
+            match pod(number) {
+                Ok(pod) => self.add_pod(entry, pod),
+                Err(error) => {
+                    let message = error.to_string();
+                    return self.find(Severity::Error, "bad-pod-name", entry, "metadata.name", &message);
                 }
             }
         }

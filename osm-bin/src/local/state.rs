@@ -85,6 +85,18 @@ impl StateFolder {
         self.path.join("ca")
     }
 
+    /// The folder of another root's key.
+    #[must_use]
+    pub fn root(&self, namespace: &str, secret: &str) -> PathBuf {
+        self.path.join("roots").join(namespace).join(secret)
+    }
+
+    /// The file that says which roots are in use.
+    #[must_use]
+    pub fn roots_stage(&self) -> PathBuf {
+        self.path.join("roots.json")
+    }
+
     /// The log of the mesh itself, control plane included.
     #[must_use]
     pub fn mesh_log(&self) -> PathBuf {

@@ -4,17 +4,20 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use osm_certs::certificate::Certified;
+use osm_certs::rotation::{Progress, RotationStatus};
 use osm_core::catalog::MeshCatalog;
+use osm_core::identity::ProxyUuid;
 use osm_xds::server::ProxyStatus as XdsStatus;
 
 use super::api::{
-    CertificateStatus, ControlPlaneStatus, Finding, PodStatus, ProxyStatus, Refused, Sent, ServiceStatus,
-    Status,
+    CertificateStatus, ControlPlaneStatus, Finding, PodStatus, ProxyStatus, Refused, RootsStatus, Sent,
+    ServiceStatus, Status,
 };
 use super::board::PodState;
 use super::context::Context;
 use super::mesh::{Shared, finding};
 use super::plan::Plan;
+use super::roots::pod_names;
 
 /// The status of a mesh.
 pub(super) fn of(shared: &Shared) -> Status {
@@ -29,6 +32,7 @@ pub(super) fn of(shared: &Shared) -> Status {
         manifests: context.settings.manifests.clone(),
         running_ms: u64::try_from(shared.since.elapsed().as_millis()).unwrap_or(u64::MAX),
         control_plane: control_plane(context),
+        roots: roots(context),
         pods: pods.iter().map(|pod| pod_status(context, pod, &streams)).collect(),
         services: services(&plan),
         findings: findings(context, &plan),
@@ -57,6 +61,30 @@ fn control_plane(context: &Context) -> ControlPlaneStatus {
         proxies: convergence.streams,
         behind: convergence.behind,
     }
+}
+
+fn roots(context: &Context) -> Option<RootsStatus> {
+    let serving = context.control.serving()?;
+    let RotationStatus { stage, progress, .. } = serving.roots?.borrow().clone();
+    let snapshot = serving.catalog.snapshot();
+    let names = pod_names(context);
+    let name = |proxy: &ProxyUuid| names.get(proxy).cloned();
+    let held_up_by = match &progress {
+        Progress::Waiting(waiting) => {
+            waiting.holdups.iter().map(|holdup| holdup.named(&name).to_string()).collect()
+        }
+        _ => Vec::new(),
+    };
+    Some(RootsStatus {
+        issuing: stage.issuing.to_string(),
+        serving: stage.serving.to_string(),
+        trusted: stage.trusted.iter().map(ToString::to_string).collect(),
+        trust_domains: snapshot.trust_domains().iter().map(ToString::to_string).collect(),
+        stage: stage.number,
+        settled: progress == Progress::Settled,
+        message: progress.named(&name).to_string(),
+        held_up_by,
+    })
 }
 
 fn services(plan: &Plan) -> Vec<ServiceStatus> {
@@ -136,6 +164,7 @@ fn certificate(certified: &Certified) -> CertificateStatus {
     };
     let not_after = seconds(certified.not_after());
     CertificateStatus {
+        id: certified.subject().to_string(),
         serial: certified.serial().to_owned(),
         not_after,
         expires_in: not_after - seconds(SystemTime::now()),

@@ -31,7 +31,10 @@ const MATRIX: &[&[&str]] = &[
         "osm.image.registry=,osm.image.tag=x",
         "osm.image.digest.osmController=sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb",
     ],
-    &["osm.openShift=false", "osm.openShift=true,osm.networkPolicy.enable=true,osm.enableReconciler=true"],
+    &[
+        "osm.openShift=false",
+        "osm.openShift=true,osm.networkPolicy.enable=true,osm.enableReconciler=true,osm.sidecarIdentity=secret",
+    ],
     &[
         "osm.osmController.nodeSelector.disk=ssd",
         "osm.osmController.tolerations[0].operator=Exists,osm.osmController.affinity=null",

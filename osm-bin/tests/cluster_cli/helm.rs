@@ -12,10 +12,34 @@ pub(crate) fn helm(arguments: &[&str]) -> Said {
     Said { ok: output.status.success(), out: text(output.stdout), error: text(output.stderr) }
 }
 
+/// What helm installed for a mesh. It goes when this does, if the test failed.
+pub(crate) struct Release {
+    name: String,
+    namespace: String,
+}
+
+impl Release {
+    /// That of a mesh, which is still to be installed.
+    pub(crate) fn of(mesh: &Mesh) -> Self {
+        Self { name: mesh.name.clone(), namespace: mesh.namespace.clone() }
+    }
+}
+
+impl Drop for Release {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let Self { name, namespace } = self;
+            let said = helm(&["uninstall", name, "--namespace", namespace, "--ignore-not-found", "--wait"]);
+            eprintln!("the mesh of helm is removed: {said:?}");
+        }
+    }
+}
+
 #[tokio::test]
 #[ignore = "needs a Kubernetes cluster: KUBECONFIG, and helm: OSM_HELM"]
 async fn a_mesh_of_helm_is_looked_at_by_osm_and_left_to_helm() {
     let mesh = Mesh::named("helm").await;
+    let _release = Release::of(&mesh);
     let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/osm");
     let chart = chart.to_str().expect("a path");
     let name = format!("osm.meshName={}", mesh.name);

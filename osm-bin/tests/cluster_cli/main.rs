@@ -7,3 +7,5 @@ mod looks;
 mod namespaces;
 mod osm;
 mod restore;
+#[path = "../../../osm-k8s/tests/support/within.rs"]
+mod within;

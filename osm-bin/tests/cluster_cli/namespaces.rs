@@ -48,9 +48,18 @@ async fn a_namespace_is_added_listed_ignored_and_taken_out() {
     // What the control plane makes there goes with it.
     let bundle = json!({"apiVersion": "v1", "kind": "ConfigMap",
         "metadata": {"name": "osm-trust-bundle", "namespace": shop}});
-    mesh.objects.create_if_absent(&bundle).await.unwrap();
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {
+        "name": "envoy-bootstrap-config-6f1a", "namespace": shop,
+        "labels": {"app.kubernetes.io/instance": mesh.name},
+    }});
+    let mut theirs = secret.clone();
+    theirs["metadata"]["name"] = "password".into();
+    for object in [&bundle, &secret, &theirs] {
+        mesh.objects.create_if_absent(object).await.unwrap();
+    }
     mesh.osm(&["uninstall", "--force", "--delete-namespace"]).success();
-    assert_eq!(mesh.objects.get(&ObjectKey::of(&bundle).unwrap()).await.unwrap(), None);
+    let there = async |object| mesh.objects.get(&ObjectKey::of(object).unwrap()).await.unwrap().is_some();
+    assert!(!there(&bundle).await && !there(&secret).await && there(&theirs).await);
     let left = metadata(&mesh, &shop).await.to_string();
     assert!(!left.contains("\"openservicemesh.io/"), "{left}");
     mesh.clear().await;

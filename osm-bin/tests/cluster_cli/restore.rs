@@ -2,19 +2,22 @@
 
 use std::path::Path;
 use std::process::{Child, Command};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use osm_k8s::objects::ObjectKey;
 use osm_k8s::webhook::WebhookNames;
 use serde_json::{Value, json};
 
-use crate::helm::helm;
+use crate::helm::{Release, helm};
 use crate::osm::Mesh;
+use crate::within::within;
 
 const ENABLE: &str = "osm.enableReconciler=true";
 
 /// Longer than anything here takes.
 const DEADLINE: Duration = Duration::from_secs(90);
+/// How long the API server is left alone between looks.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// A control plane as the Deployment would start it, outside of the cluster. It ends with its test.
 struct Replica(Child);
@@ -74,15 +77,11 @@ fn webhooks(mesh: &Mesh) -> ObjectKey {
 
 /// Waits until an object is like this.
 async fn until(mesh: &Mesh, key: &ObjectKey, what: &str, is_right: impl Fn(Option<&Value>) -> bool) {
-    let deadline = Instant::now() + DEADLINE;
-    loop {
+    within(DEADLINE, PAUSE, &format!("{key}: {what}"), async || {
         let found = mesh.objects.get(key).await.expect("an answer");
-        if is_right(found.as_ref()) {
-            return;
-        }
-        assert!(Instant::now() < deadline, "{key}: {what}: {found:?}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+        if is_right(found.as_ref()) { Ok(()) } else { Err(format!("{found:?}")) }
+    })
+    .await;
 }
 
 fn is_verified(found: Option<&Value>) -> bool {
@@ -138,6 +137,7 @@ async fn an_installation_restores_itself_with_the_rights_that_it_has_and_lets_it
 #[ignore = "needs a Kubernetes cluster: KUBECONFIG, and helm: OSM_HELM"]
 async fn an_installation_of_helm_restores_itself_and_lets_itself_be_removed() {
     let mesh = Mesh::named("restorehelm").await;
+    let _release = Release::of(&mesh);
     let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/osm");
     let name = format!("osm.meshName={},osm.enforceSingleMesh=false,{ENABLE}", mesh.name);
     let place = ["--namespace", &mesh.namespace];

@@ -2,12 +2,19 @@
 
 mod bad_edits;
 mod connections;
+#[path = "../../../e2e/tests/cluster_secrets/hunt.rs"]
+mod hunt;
 mod mesh;
 mod ordinary_user;
 mod refusal;
 mod restart;
+mod roots;
+mod secrets;
+mod tls;
 mod traffic;
 mod user;
+#[path = "../../../osm-k8s/tests/support/within.rs"]
+mod within;
 
 use std::time::Duration;
 
@@ -324,3 +331,5 @@ async fn a_mesh_runs_on_when_it_is_detached_and_ends_when_it_is_interrupted() {
 
 /// How long anything in these tests may take.
 const LIMIT: Duration = Duration::from_secs(30);
+/// How long a mesh is left alone between looks.
+const PAUSE: Duration = Duration::from_millis(20);

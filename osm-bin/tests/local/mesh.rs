@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use osm_bin::local::api::{FetchRequest, Happening};
 use osm_bin::local::client::Client;
 
-use crate::LIMIT;
 use crate::user::OrdinaryUser;
+use crate::within::within;
+use crate::{LIMIT, PAUSE};
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_osm");
 
@@ -49,7 +50,7 @@ impl<'a> TestFolder<'a> {
         self.folder.path().join("manifests")
     }
 
-    fn state(&self) -> PathBuf {
+    pub(crate) fn state(&self) -> PathBuf {
         match self.user {
             Some(user) => user.home.join(".local/state/osm/local"),
             None => self.folder.path().join("state"),
@@ -84,6 +85,11 @@ impl<'a> Mesh<'a> {
 
     /// A mesh that is up.
     pub(crate) async fn up(folder: &'a TestFolder<'a>) -> Self {
+        Self::up_saying(folder, "info").await
+    }
+
+    /// One that says so much in its log.
+    pub(crate) async fn up_saying(folder: &'a TestFolder<'a>, log: &str) -> Self {
         let mut mesh = Self::prepare(folder);
         let applications = Path::new(PROGRAM).parent().expect("a folder").join("bookstore-app");
         assert!(
@@ -92,6 +98,7 @@ impl<'a> Mesh<'a> {
             applications.display()
         );
         let mut command = mesh.command(&["up", "-f"]);
+        command.env("OSM_LOG", log);
         command.arg(folder.manifests()).stdout(Stdio::null()).stdin(Stdio::null());
         mesh.command = Some(command.spawn().expect("the command starts"));
         let up = async || mesh.client.is_up().await;
@@ -138,12 +145,9 @@ impl<'a> Mesh<'a> {
     }
 
     /// Waits until something is so.
-    pub(crate) async fn until(&self, what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-        let deadline = Instant::now() + LIMIT;
-        while !is_so().await {
-            assert!(Instant::now() < deadline, "not within {LIMIT:?}: {what}\n{}", self.said());
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+    pub(crate) async fn until(&self, what: &str, is_so: impl AsyncFn() -> bool) {
+        let log = || std::fmt::from_fn(|f| write!(f, "\n{}", self.said()));
+        within(LIMIT, PAUSE, what, async || if is_so().await { Ok(()) } else { Err(log()) }).await;
     }
 
     /// Waits for an event of a kind, the next one that was not given yet.
@@ -186,11 +190,17 @@ impl<'a> Mesh<'a> {
 
     /// Kills a process that the mesh numbers so.
     pub(crate) async fn kill_inside(&self, pid: u32) {
+        self.signal_inside(pid, "KILL").await;
+    }
+
+    /// Sends a signal to a process that the mesh numbers so.
+    pub(crate) async fn signal_inside(&self, pid: u32, signal: &str) {
         let mesh = self.client.process().await.expect("a process").to_string();
-        let killed = Command::new("nsenter")
-            .args(["--target", &mesh, "--pid", "--mount", "--", "sh", "-c", &format!("kill -9 {pid}")])
+        let kill = format!("kill -{signal} {pid}");
+        let sent = Command::new("nsenter")
+            .args(["--target", &mesh, "--pid", "--mount", "--", "sh", "-c", &kill])
             .status();
-        assert!(killed.expect("nsenter runs").success());
+        assert!(sent.expect("nsenter runs").success());
     }
 
     /// All processes of the mesh, as this process numbers them.

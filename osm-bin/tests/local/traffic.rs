@@ -6,14 +6,22 @@ use std::time::{Duration, Instant};
 
 use osm_bin::local::api::{DialRequest, Happening, HttpRequest, ProxyStatus};
 
-use crate::LIMIT;
 use crate::mesh::{Mesh, TestFolder};
+use crate::within::within;
+use crate::{LIMIT, PAUSE};
 
-const SEMANTICS: &str = include_str!("../../../e2e/scenarios/semantics.yaml");
-const SEMANTICS_CALLS: &str = include_str!("../../../e2e/scenarios/semantics.calls");
+pub(crate) const SEMANTICS: &str = include_str!("../../../e2e/scenarios/semantics.yaml");
+pub(crate) const SEMANTICS_CALLS: &str = include_str!("../../../e2e/scenarios/semantics.calls");
 const PERMISSIVE_CALLS: &str = include_str!("../../../e2e/scenarios/semantics-permissive.calls");
 const PROTOCOLS: &str = include_str!("../../../e2e/scenarios/protocols.yaml");
 const PROTOCOLS_CALLS: &str = include_str!("../../../e2e/scenarios/protocols.calls");
+
+const MEMBERS: &str = include_str!("../../../e2e/scenarios/members.yaml");
+const MEMBERS_CALLS: &str = include_str!("../../../e2e/scenarios/members.calls");
+const MEMBERS_PERMISSIVE_CALLS: &str = include_str!("../../../e2e/scenarios/members-permissive.calls");
+
+const SPLIT: &str = include_str!("../../../e2e/scenarios/headless-split.yaml");
+const SPLIT_CALLS: &str = include_str!("../../../e2e/scenarios/headless-split.calls");
 
 const SWITCH: &str = "enablePermissiveTrafficPolicyMode: ";
 const CERTIFICATE: &str = "certificate: {";
@@ -44,29 +52,30 @@ fn read(table: &str) -> Vec<Calls<'_>> {
 
 /// Makes the calls of a table until all that comes of them is what it says: new
 /// endpoints and policy arrive a moment after pods are ready and files are written.
-async fn hold(mesh: &Mesh<'_>, table: &str) {
+pub(crate) async fn hold(mesh: &Mesh<'_>, table: &str) {
     let deadline = Instant::now() + LIMIT;
     for Calls { pod, calls, expected } in read(table) {
-        loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        within(left, PAUSE, &format!("calls of {pod}"), async || {
             let command = ["exec", pod, "--", "osm-traffic", "call"];
             let called = mesh.osm(&[&command[..], &calls].concat());
             assert!(called.status.success(), "is it built? run `cargo build --workspace`: {called:?}");
             let outcomes: Vec<String> = serde_json::from_slice(&called.stdout).expect("a list of outcomes");
             if outcomes == expected {
-                break;
+                return Ok(());
             }
             let wrong =
                 calls.iter().zip(&expected).zip(&outcomes).filter(|((_, expected), got)| *expected != got);
-            let wrong: Vec<_> = wrong
-                .map(|((call, expected), got)| format!("{call} gave `{got}`, not `{expected}`"))
+            let wrong: String = wrong
+                .map(|((call, expected), got)| format!("\n{call} gave `{got}`, not `{expected}`"))
                 .collect();
-            assert!(Instant::now() < deadline, "calls of {pod}:\n{}", wrong.join("\n"));
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+            Err(wrong)
+        })
+        .await;
     }
 }
 
-async fn up<'a>(folder: &'a TestFolder<'a>) -> Mesh<'a> {
+pub(crate) async fn up<'a>(folder: &'a TestFolder<'a>) -> Mesh<'a> {
     let mesh = Mesh::up(folder).await;
     mesh.until("all pods are ready and all proxies in sync", async || {
         let status = mesh.client.status().await.expect("a status");
@@ -89,6 +98,47 @@ async fn rules_splits_and_names_mean_to_traffic_what_the_tables_say() {
     hold(&mesh, PERMISSIVE_CALLS).await;
     folder.write("mesh.yaml", SEMANTICS);
     hold(&mesh, SEMANTICS_CALLS).await;
+    mesh.down().await;
+}
+
+#[tokio::test]
+#[ignore = "needs root and Envoy: run by `cargo xtask test`"]
+async fn a_split_of_a_headless_service_divides_what_is_asked_of_the_service_and_not_of_a_member() {
+    let folder = TestFolder::new(&[("mesh.yaml", SPLIT)]);
+    let mesh = up(&folder).await;
+    hold(&mesh, SPLIT_CALLS).await;
+    mesh.down().await;
+}
+
+#[tokio::test]
+#[ignore = "needs root and Envoy: run by `cargo xtask test`"]
+async fn each_member_of_a_set_answers_for_its_name_and_only_it() {
+    let folder = TestFolder::new(&[("mesh.yaml", MEMBERS)]);
+    let mesh = up(&folder).await;
+    hold(&mesh, MEMBERS_CALLS).await;
+    // The name of the service is that of all members; which of them comes first is for the resolver to say.
+    let command =
+        ["exec", "shop/buyer-0", "--", "osm-traffic", "call", "GET web:8080/ok", "TCP web.shop:9000"];
+    let called = mesh.osm(&command);
+    let outcomes: Vec<String> = serde_json::from_slice(&called.stdout).expect("a list of outcomes");
+    let is_member = |text: &str| ["web-0", "web-1", "web-2"].iter().any(|member| text.contains(member));
+    assert!(outcomes.len() == 2 && outcomes.iter().all(|outcome| is_member(outcome)), "{outcomes:?}");
+    let (strict, permissive) = (format!("{SWITCH}false"), format!("{SWITCH}true"));
+    folder.write("mesh.yaml", &MEMBERS.replace(&strict, &permissive));
+    hold(&mesh, MEMBERS_PERMISSIVE_CALLS).await;
+    // The set grows and shrinks, and the others go on as they are.
+    folder.write("mesh.yaml", &MEMBERS.replace("replicas: 3", "replicas: 4"));
+    hold(&mesh, "shop/buyer-0\n  GET web-3.web:8080/ok -> 200 web-3\n  GET web-1.web:8080/ok -> 200 web-1\n")
+        .await;
+    // A name that is gone is the resolver's to answer, so the address that it had is called.
+    let status = mesh.client.status().await.expect("a status");
+    let last = status.pods.iter().find(|pod| pod.pod == "shop/web-2").expect("it is there").address.clone();
+    let table = |gone: &str| {
+        format!("shop/buyer-0\n  GET {last}:8080/ok -> {gone}\n  GET web-1.web:8080/ok -> 200 web-1\n")
+    };
+    hold(&mesh, &table("200 web-2")).await;
+    folder.write("mesh.yaml", &MEMBERS.replace("replicas: 3", "replicas: 2"));
+    hold(&mesh, &table("closed")).await;
     mesh.down().await;
 }
 

@@ -22,6 +22,8 @@ pub(crate) struct Leaf {
     pub(crate) public_key: Vec<u8>,
     /// Whether it may sign certificates.
     pub(crate) is_authority: bool,
+    /// How many authorities may be between it and a leaf; `None` is any number.
+    pub(crate) path_length: Option<u32>,
     /// Whether it names itself as its issuer.
     pub(crate) is_self_issued: bool,
 }
@@ -38,7 +40,9 @@ impl Leaf {
         let names = names.map(|extension| extension.value.general_names.as_slice()).unwrap_or_default();
         let may_sign = parsed.key_usage().map_err(|error| unreadable(error.to_string()))?;
         let may_sign = may_sign.is_none_or(|usage| usage.value.key_cert_sign());
+        let constraints = parsed.basic_constraints().map_err(|error| unreadable(error.to_string()))?;
         Ok(Self {
+            path_length: constraints.and_then(|constraints| constraints.value.path_len_constraint),
             not_before: time(parsed.validity().not_before)?,
             not_after: time(parsed.validity().not_after)?,
             serial: parsed.raw_serial_as_string(),

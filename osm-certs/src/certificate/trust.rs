@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rustls_pki_types::CertificateDer;
 
-use super::{Certificates, InvalidCertificate, read_pem};
+use super::{Certificates, InvalidCertificate, Leaf, read_pem};
 
 /// The roots of trust of a mesh: a certificate is believed if it leads to one
 /// of them. Never empty: an empty bundle could be mistaken for trust in all.
@@ -41,6 +41,14 @@ impl TrustBundle {
     #[must_use]
     pub fn der(&self) -> &[CertificateDer<'static>] {
         &self.0.der
+    }
+
+    /// Whether each of them is a root by what it says of itself: an authority that is its own issuer.
+    /// Intermediates may stand here as well, where who gives the bundle says so.
+    #[must_use]
+    pub fn is_of_roots(&self) -> bool {
+        let is_root = |read: Leaf| read.is_authority && read.is_self_issued;
+        self.0.der.iter().all(|root| Leaf::read(root).is_ok_and(is_root))
     }
 }
 

@@ -13,19 +13,22 @@ use std::time::SystemTime;
 
 use zeroize::Zeroizing;
 
-use super::{CaError, root::Root};
+use super::authority::Authority;
+use super::{CaError, NewRoot};
 
 /// The file with the root certificate, in PEM.
 pub const CERTIFICATE_FILE: &str = "ca.crt";
 /// The file with the root's private key, in PEM (PKCS#8).
 pub const KEY_FILE: &str = "ca.key";
+/// The file with the root above `ca.crt`, where that is not the root itself.
+pub const ROOT_FILE: &str = "root.crt";
 /// The file that is locked while a root is made.
 const LOCK_FILE: &str = "ca.lock";
 /// The most that either file may hold, in bytes: a hundred times what is needed.
 const MAX_BYTES: u64 = 256 * 1024;
 
 /// Loads the pair, or makes it if neither file is there.
-pub(super) fn create_or_load(folder: &Path, now: SystemTime) -> Result<Root, CaError> {
+pub(super) fn create_or_load(folder: &Path, new: &NewRoot, now: SystemTime) -> Result<Authority, CaError> {
     // Without the lock first: the folder may be one that is only read.
     if let Found::Both { certificate, key } = look(folder)? {
         return read(folder, &certificate, &key, now);
@@ -34,7 +37,15 @@ pub(super) fn create_or_load(folder: &Path, now: SystemTime) -> Result<Root, CaE
     let _lock = lock(folder)?;
     match look(folder)? {
         Found::Both { certificate, key } => read(folder, &certificate, &key, now),
-        Found::Neither => create(folder, now),
+        // Its key is elsewhere. Another root would be what nobody asked for.
+        Found::Neither if contents(folder, ROOT_FILE)?.is_some() => Err(refused(
+            folder,
+            format!(
+                "{ROOT_FILE} is there but {CERTIFICATE_FILE} and {KEY_FILE} are missing; put there the certificate that \
+                 it has signed and its key, or move {ROOT_FILE} away to have a new root made"
+            ),
+        )),
+        Found::Neither => create(folder, new, now),
         Found::Only(there, missing) => Err(refused(
             folder,
             format!(
@@ -105,14 +116,19 @@ fn contents(folder: &Path, name: &str) -> Result<Option<Zeroizing<String>>, CaEr
     Ok(Some(text))
 }
 
-fn read(folder: &Path, certificate: &str, key: &str, now: SystemTime) -> Result<Root, CaError> {
-    let root = Root::read(certificate, key, now).map_err(|reason| refused(folder, reason))?;
-    tracing::info!(folder = %folder.display(), "the certificate authority's root was loaded");
-    Ok(root)
+fn read(folder: &Path, certificate: &str, key: &str, now: SystemTime) -> Result<Authority, CaError> {
+    let authority = match contents(folder, ROOT_FILE)? {
+        None => Authority::read(certificate, key, now),
+        Some(roots) => Authority::read_under(certificate, key, &roots, now),
+    };
+    let authority = authority.map_err(|reason| refused(folder, reason))?;
+    let is_root = authority.above().is_empty();
+    tracing::info!(folder = %folder.display(), is_root, "the certificate authority was loaded");
+    Ok(authority)
 }
 
-fn create(folder: &Path, now: SystemTime) -> Result<Root, CaError> {
-    let root = Root::new(now)?;
+fn create(folder: &Path, new: &NewRoot, now: SystemTime) -> Result<Authority, CaError> {
+    let root = Authority::new(new, now)?;
     let key = Partial::write(folder, KEY_FILE, 0o600, root.key()?.pem())?;
     let certificate = Partial::write(folder, CERTIFICATE_FILE, 0o644, root.bundle().pem())?;
     key.finish(folder)?;

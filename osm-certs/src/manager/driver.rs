@@ -15,7 +15,7 @@ use super::schedule::Pace;
 use super::shared::Shared;
 use crate::certificate::{CertificateChain, Certified, TrustBundle};
 use crate::enrolment::Enrolment;
-use crate::issuer::IssuerError;
+use crate::issuer::{Issued, IssuerError};
 use crate::request::SigningRequest;
 use crate::subject::Subject;
 use crate::verify::{self, Unusable};
@@ -72,7 +72,10 @@ async fn keep_trust(shared: &Shared) {
                 soon.delay(failures, 0)
             }
         };
-        sleep(pause).await;
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = shared.ask_for_trust.notified() => {}
+        }
     }
 }
 
@@ -104,17 +107,33 @@ async fn keep_certificates(shared: &Shared) {
 
 /// One certificate, checked.
 async fn sign(shared: &Shared, subject: &Subject, wish: Wish) -> Result<Certified, Failure> {
-    let Enrolment { key, request } = enrol(shared, subject.clone(), wish).await?;
-    let chain = answer(shared, shared.issuer.sign(&request)).await?;
+    let maker = shared.issuer.key_maker().filter(|_| shared.issuer.makes_keys_for(subject));
+    let (key, request, chain) = match maker {
+        None => {
+            let Enrolment { key, request } = enrol(shared, subject.clone(), wish).await?;
+            let chain = answer(shared, shared.issuer.sign(&request)).await?;
+            (key, request, chain)
+        }
+        Some(maker) => {
+            let made = maker.make_of_kind(subject, wish.validity, wish.key);
+            let Issued { key, chain } = answer(shared, made).await?;
+            let request = Enrolment::of_key(subject.clone(), wish.validity, &key);
+            let request = request.map_err(|error| Failure::new(FailureKind::Unusable, &error))?.request;
+            (key, request, chain)
+        }
+    };
     check(shared, &request, &chain).await?;
     Certified::new(subject.clone(), chain, key).map_err(|error| Failure::new(FailureKind::Unusable, &error))
 }
 
 /// A new key and its request, made off the asynchronous threads.
 async fn enrol(shared: &Shared, subject: Subject, wish: Wish) -> Result<Enrolment, Failure> {
-    let Wish { validity, key } = wish;
+    let Wish { validity, key, .. } = wish;
     // Nobody closes the semaphore, so a permit is there in the end.
-    let _permit = if key == ServiceKey::P256 { None } else { shared.rsa.acquire().await.ok() };
+    let _permit = match key {
+        ServiceKey::P256 | ServiceKey::P384 => None,
+        ServiceKey::Rsa2048 | ServiceKey::Rsa3072 | ServiceKey::Rsa4096 => shared.rsa.acquire().await.ok(),
+    };
     tokio::task::spawn_blocking(move || Enrolment::with_key(subject, validity, key))
         .await
         .map_err(|error| Failure::new(FailureKind::Internal, &error))?

@@ -55,7 +55,7 @@ impl FailureKind {
 
 impl Failure {
     /// A failure with the errors beneath it in its message.
-    pub(super) fn new(kind: FailureKind, error: &dyn Error) -> Self {
+    pub(crate) fn new(kind: FailureKind, error: &dyn Error) -> Self {
         let mut message = error.to_string();
         let mut beneath = error.source();
         while let Some(error) = beneath {

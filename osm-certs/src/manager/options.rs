@@ -16,6 +16,8 @@ pub(super) struct Wish {
     pub(super) validity: Duration,
     /// With what kind of key.
     pub(super) key: ServiceKey,
+    /// How often renewal was asked for until then because something about the issuer changed.
+    pub(super) epoch: u64,
 }
 
 /// The settings of a manager. All have defaults.
@@ -93,7 +95,7 @@ impl ManagerOptions {
         match subject {
             Subject::Workload(_) => workloads,
             Subject::Proxy { .. } | Subject::ControlPlane { .. } => {
-                Wish { validity: self.internal_validity, key: ServiceKey::P256 }
+                Wish { validity: self.internal_validity, key: ServiceKey::P256, ..workloads }
             }
         }
     }

@@ -14,7 +14,7 @@ use super::failure::Failure;
 use super::options::{ManagerOptions, Wish};
 use super::schedule::Schedule;
 use super::status::SubjectStatus;
-use crate::certificate::{Certified, TrustBundle};
+use crate::certificate::{CertificateChain, Certified, TrustBundle};
 use crate::issuer::Issuer;
 use crate::metrics::{Counters, Metrics};
 use crate::provider::{CertificateWatch, TrustWatch, Watch, WatchSender};
@@ -29,6 +29,8 @@ pub(super) struct Shared {
     pub(super) counters: Counters,
     /// Says to the driver that the schedule has changed.
     pub(super) wake: Notify,
+    /// Says to it that the issuer's roots have.
+    pub(super) ask_for_trust: Notify,
     /// How many RSA keys may be made at once: each keeps a processor busy for long.
     pub(super) rsa: Semaphore,
     state: Mutex<State>,
@@ -37,6 +39,8 @@ pub(super) struct Shared {
 struct State {
     /// For workloads.
     wish: Wish,
+    /// How many are signed for, by the epoch in which that began.
+    under_way: BTreeMap<u64, usize>,
     schedule: Schedule,
     subjects: BTreeMap<Subject, Entry>,
     trust_failure: Option<Failure>,
@@ -55,7 +59,8 @@ struct Entry {
 impl Shared {
     pub(super) fn new(issuer: Arc<dyn Issuer>, options: ManagerOptions) -> Self {
         let state = State {
-            wish: Wish { validity: options.validity, key: options.service_key },
+            wish: Wish { validity: options.validity, key: options.service_key, epoch: 0 },
+            under_way: BTreeMap::new(),
             schedule: Schedule::new(options.pace),
             subjects: BTreeMap::new(),
             trust_failure: None,
@@ -67,6 +72,7 @@ impl Shared {
             trust: Mutex::new(WatchSender::new()),
             counters: Counters::default(),
             wake: Notify::new(),
+            ask_for_trust: Notify::new(),
             rsa: Semaphore::new(std::thread::available_parallelism().map_or(1, |all| all.get().div_ceil(2))),
             state: Mutex::new(state),
         }
@@ -135,6 +141,35 @@ impl Shared {
         count
     }
 
+    pub(super) fn renew(&self, is_stale: impl Fn(&Subject, &CertificateChain) -> bool) -> usize {
+        // What is begun from here on is of this epoch, and what was begun before is signed once more.
+        self.state.lock().wish.epoch += 1;
+        // Looked at without the lock: that may take a while for thousands.
+        let stale = self.chains().into_iter().filter(|(subject, chain)| is_stale(subject, chain));
+        let stale: Vec<Subject> = stale.map(|(subject, _)| subject).collect();
+        let schedule = &mut self.state.lock().schedule;
+        let count = stale.iter().filter(|subject| schedule.renew_now(subject)).count();
+        self.wake.notify_one();
+        if count > 0 {
+            tracing::info!(count, "certificates of another issuer are replaced");
+        }
+        count
+    }
+
+    pub(super) fn chains(&self) -> Vec<(Subject, CertificateChain)> {
+        let state = self.state.lock();
+        let chain = |(subject, entry): (&Subject, &Entry)| {
+            Some((subject.clone(), entry.certificate.current()?.chain().clone()))
+        };
+        state.subjects.iter().filter_map(chain).collect()
+    }
+
+    /// Whether something is signed for that was begun before certificates were last to be renewed.
+    pub(super) fn is_behind(&self) -> bool {
+        let state = self.state.lock();
+        state.under_way.range(..state.wish.epoch).next().is_some()
+    }
+
     pub(super) fn rotate(&self, subject: &Subject) -> bool {
         let known = self.state.lock().schedule.renew_now(subject);
         self.wake.notify_one();
@@ -184,6 +219,7 @@ impl Shared {
         let mut state = self.state.lock();
         let subject = state.schedule.start(now)?;
         let wish = self.options.wish_of(&subject, state.wish);
+        *state.under_way.entry(wish.epoch).or_default() += 1;
         Some((subject, wish))
     }
 
@@ -199,13 +235,18 @@ impl Shared {
     pub(super) fn finish(&self, subject: &Subject, wish: Wish, outcome: Result<Certified, Failure>) {
         let now = self.now();
         let mut state = self.state.lock();
-        let State { schedule, subjects, wish: of_workloads, .. } = &mut *state;
+        let State { schedule, subjects, wish: of_workloads, under_way, .. } = &mut *state;
+        if let Some(count) = under_way.get_mut(&wish.epoch) {
+            *count -= 1;
+        }
+        under_way.retain(|_, count| *count > 0);
         match outcome {
             Ok(certified) => {
                 self.counters.issued.inc();
                 schedule.issued(subject, now, certified.not_after(), certified.serial());
-                if self.options.wish_of(subject, *of_workloads).key != wish.key {
-                    // Another kind was asked for while this one was made.
+                let now_wished = self.options.wish_of(subject, *of_workloads);
+                if (now_wished.key, now_wished.epoch) != (wish.key, wish.epoch) {
+                    // Another kind, or one of another issuer, was asked for while this one was made.
                     schedule.renew_now(subject);
                 }
                 tracing::debug!(%subject, serial = certified.serial(), "a certificate was issued");
@@ -282,6 +323,15 @@ impl Shared {
                 tracing::debug!(%subject, "nobody needs this certificate any more");
             }
             keep
+        });
+    }
+
+    /// Forgets those of these subjects that nobody watches, however short that is.
+    pub(super) fn let_go(&self, is_meant: impl Fn(&Subject) -> bool) {
+        let mut state = self.state.lock();
+        let State { schedule, subjects, .. } = &mut *state;
+        subjects.retain(|subject, entry| {
+            entry.certificate.watches() > 0 || !is_meant(subject) || !schedule.forget(subject)
         });
     }
 

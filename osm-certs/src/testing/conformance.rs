@@ -24,10 +24,10 @@ use futures::FutureExt;
 use futures::future::join_all;
 use tokio::time::timeout;
 
-use crate::certificate::{CertificateChain, Certified, Leaf, TrustBundle};
+use crate::certificate::{Certified, Leaf, TrustBundle};
 use crate::clock::{Clock, SystemClock};
 use crate::enrolment::Enrolment;
-use crate::issuer::{Issuer, IssuerError};
+use crate::issuer::{Issued, Issuer, IssuerError};
 use crate::subject::Subject;
 use crate::verify;
 
@@ -58,12 +58,22 @@ impl fmt::Display for Finding {
 /// Checks an issuer that is well: what it certifies, for whom, for how long, that
 /// calls may be dropped, and a thousand requests at once. Takes some seconds.
 pub async fn check(issuer: &dyn Issuer) -> Vec<Finding> {
+    check_for(issuer, |_| true).await
+}
+
+/// Checks an issuer for workloads alone as [`check`] does one for all. A SPIFFE agent is one: its
+/// certificates have SPIFFE IDs, which the control plane's server has none of.
+pub async fn check_for_workloads(issuer: &dyn Issuer) -> Vec<Finding> {
+    check_for(issuer, |subject| matches!(subject, Subject::Workload(_))).await
+}
+
+async fn check_for(issuer: &dyn Issuer, has_it: impl Fn(&Subject) -> bool) -> Vec<Finding> {
     let mut findings = Vec::new();
     let trust = match bounded("the roots are given", issuer.trust_bundle()).await {
         Ok(trust) => trust,
         Err(finding) => return vec![finding],
     };
-    for (check, subject) in subjects() {
+    for (check, subject) in subjects().into_iter().filter(|(_, subject)| has_it(subject)) {
         findings.extend(one(check, issuer, subject, &trust).await.err());
     }
     findings.extend(same_roots(issuer, &trust).await.err());
@@ -105,11 +115,11 @@ async fn check_error(
     issuer: &dyn Issuer,
     expected: impl Fn(&IssuerError) -> bool,
 ) -> Option<Finding> {
-    let made = match enrolment(check, workload("refused")) {
-        Ok(made) => made,
+    let asked = match Asked::new(check, issuer, workload("refused")) {
+        Ok(asked) => asked,
         Err(finding) => return Some(finding),
     };
-    let detail = match timeout(PATIENCE, issuer.sign(&made.request)).await {
+    let detail = match timeout(PATIENCE, asked.answer(issuer)).await {
         Ok(Err(error)) if expected(&error) => return None,
         Ok(Err(error)) => format!("it said {error:?}"),
         Ok(Ok(_)) => "it signed".to_owned(),
@@ -156,8 +166,61 @@ async fn bounded<T>(
     }
 }
 
-fn enrolment(check: &'static str, subject: Subject) -> Result<Enrolment, Finding> {
-    Enrolment::new(subject, VALIDITY).map_err(|error| Finding { check, detail: format!("{error:?}") })
+/// A certificate that is asked for: for a key of ours, or for one that the issuer makes.
+struct Asked {
+    subject: Subject,
+    ours: Option<Enrolment>,
+}
+
+impl Asked {
+    fn new(check: &'static str, issuer: &dyn Issuer, subject: Subject) -> Result<Self, Finding> {
+        let ours = match issuer.key_maker() {
+            Some(_) => None,
+            None => Some(
+                Enrolment::new(subject.clone(), VALIDITY)
+                    .map_err(|error| Finding { check, detail: format!("{error:?}") })?,
+            ),
+        };
+        Ok(Self { subject, ours })
+    }
+
+    async fn answer(&self, issuer: &dyn Issuer) -> Result<Issued, IssuerError> {
+        match (&self.ours, issuer.key_maker()) {
+            (Some(Enrolment { key, request }), _) => {
+                Ok(Issued { key: key.clone(), chain: issuer.sign(request).await? })
+            }
+            (None, Some(maker)) => maker.make(&self.subject, VALIDITY).await,
+            (None, None) => Err(IssuerError::refused("the issuer makes keys now and now not")),
+        }
+    }
+
+    /// Checks an answer; gives the serial number of what was issued.
+    fn judge(&self, Issued { key, chain }: Issued, trust: &TrustBundle) -> Result<String, String> {
+        let now = SystemClock.now();
+        let request = match &self.ours {
+            Some(ours) => ours.request.clone(),
+            None => {
+                let made = Enrolment::of_key(self.subject.clone(), VALIDITY, &key);
+                made.map_err(|error| format!("{error:?}"))?.request
+            }
+        };
+        verify::verify(&request, &chain, trust, now).map_err(|error| error.to_string())?;
+        let leaf = Leaf::read(&chain.der()[0]).map_err(|error| error.to_string())?;
+        if leaf.is_authority {
+            return Err("the certificate may itself sign others".into());
+        }
+        if leaf.not_after > now + VALIDITY + TOLERANCE {
+            return Err(format!(
+                "the certificate is valid for longer than the {VALIDITY:?} that were asked for"
+            ));
+        }
+        if chain.der().len() > 1 && chain.der()[1..].contains(&chain.der()[0]) {
+            return Err("the chain has the certificate twice".into());
+        }
+        let certified =
+            Certified::new(self.subject.clone(), chain, key).map_err(|error| error.to_string())?;
+        Ok(certified.serial().to_owned())
+    }
 }
 
 /// Has one subject certified and checks the answer; gives its serial number.
@@ -167,24 +230,9 @@ async fn one(
     subject: Subject,
     trust: &TrustBundle,
 ) -> Result<String, Finding> {
-    let made = enrolment(check, subject)?;
-    let chain = bounded(check, issuer.sign(&made.request)).await?;
-    judge(&made, chain, trust).map_err(|detail| Finding { check, detail })
-}
-
-fn judge(made: &Enrolment, chain: CertificateChain, trust: &TrustBundle) -> Result<String, String> {
-    let now = SystemClock.now();
-    verify::verify(&made.request, &chain, trust, now).map_err(|error| error.to_string())?;
-    let leaf = Leaf::read(&chain.der()[0]).map_err(|error| error.to_string())?;
-    if leaf.is_authority {
-        return Err("the certificate may itself sign others".into());
-    }
-    if leaf.not_after > now + VALIDITY + TOLERANCE {
-        return Err(format!("the certificate is valid for longer than the {VALIDITY:?} that were asked for"));
-    }
-    let subject = made.request.subject().clone();
-    let certified = Certified::new(subject, chain, made.key.clone()).map_err(|error| error.to_string())?;
-    Ok(certified.serial().to_owned())
+    let asked = Asked::new(check, issuer, subject)?;
+    let issued = bounded(check, asked.answer(issuer)).await?;
+    asked.judge(issued, trust).map_err(|detail| Finding { check, detail })
 }
 
 async fn same_roots(issuer: &dyn Issuer, trust: &TrustBundle) -> Result<(), Finding> {
@@ -196,12 +244,12 @@ async fn same_roots(issuer: &dyn Issuer, trust: &TrustBundle) -> Result<(), Find
 /// Calls that are dropped at their first await point, and later, harm nobody.
 async fn dropped_calls(issuer: &dyn Issuer, trust: &TrustBundle) -> Result<(), Finding> {
     let check = "calls may be dropped";
-    let made = enrolment(check, workload("dropped"))?;
+    let asked = Asked::new(check, issuer, workload("dropped"))?;
     for microseconds in [0, 10, 100, 1_000, 10_000] {
-        drop(issuer.sign(&made.request).now_or_never());
+        drop(asked.answer(issuer).now_or_never());
         drop(issuer.trust_bundle().now_or_never());
         let patience = Duration::from_micros(microseconds);
-        drop(timeout(patience, issuer.sign(&made.request)).await);
+        drop(timeout(patience, asked.answer(issuer)).await);
         drop(timeout(patience, issuer.trust_bundle()).await);
     }
     one(check, issuer, workload("dropped"), trust).await.map(drop)
@@ -211,16 +259,16 @@ async fn dropped_calls(issuer: &dyn Issuer, trust: &TrustBundle) -> Result<(), F
 /// numbers differ.
 async fn many_at_once(issuer: &dyn Issuer, trust: &TrustBundle) -> Result<(), Finding> {
     let check = "a thousand requests at once are answered";
-    let made = (0..MANY).map(|number| enrolment(check, workload(&format!("account-{number}"))));
-    let made = made.collect::<Result<Vec<_>, _>>()?;
-    let answers = join_all(made.iter().map(|made| issuer.sign(&made.request)));
+    let asked = (0..MANY).map(|number| Asked::new(check, issuer, workload(&format!("account-{number}"))));
+    let asked = asked.collect::<Result<Vec<_>, _>>()?;
+    let answers = join_all(asked.iter().map(|asked| asked.answer(issuer)));
     let answers = timeout(PATIENCE, answers)
         .await
         .map_err(|_| Finding { check, detail: format!("not within {PATIENCE:?}") })?;
     let mut serials = BTreeSet::new();
-    for (made, answer) in made.iter().zip(answers) {
-        let chain = answer.map_err(|error| Finding { check, detail: format!("{error:?}") })?;
-        let serial = judge(made, chain, trust).map_err(|detail| Finding { check, detail })?;
+    for (asked, answer) in asked.iter().zip(answers) {
+        let issued = answer.map_err(|error| Finding { check, detail: format!("{error:?}") })?;
+        let serial = asked.judge(issued, trust).map_err(|detail| Finding { check, detail })?;
         if !serials.insert(serial) {
             return Err(Finding { check, detail: "two certificates have the same serial number".into() });
         }

@@ -36,6 +36,8 @@ pub enum Behaviour {
     WrongKey,
     /// With a certificate that ends at once.
     Ended,
+    /// With a certificate that lives a week longer.
+    TooLong,
     /// With a certificate of a root that is not in its bundle.
     WrongRoot,
 }
@@ -163,6 +165,10 @@ impl FakeIssuer {
             Behaviour::Ended => {
                 let short = request.altered(request.subject().clone(), Duration::from_secs(1));
                 return ca.sign(&short).await;
+            }
+            Behaviour::TooLong => {
+                let life = request.validity() + Duration::from_secs(7 * 24 * 3600);
+                return ca.sign(&request.altered(request.subject().clone(), life)).await;
             }
             Behaviour::WrongRoot => return self.stranger.sign(request).await,
         }

@@ -1,5 +1,6 @@
 //! The manager over an issuer that misbehaves, in simulated time.
 
+mod renew;
 mod running;
 mod settings;
 
@@ -92,6 +93,7 @@ async fn a_wrong_answer_is_never_published() {
         (Behaviour::WrongNames, FailureKind::Unusable),
         (Behaviour::WrongKey, FailureKind::Unusable),
         (Behaviour::Ended, FailureKind::Unusable),
+        (Behaviour::TooLong, FailureKind::Unusable),
         (Behaviour::WrongRoot, FailureKind::Unusable),
         (Behaviour::Never, FailureKind::Unavailable),
     ] {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::num::NonZeroU16;
 
-use crate::name::{ObjectName, QualifiedName, ServiceName};
+use crate::name::{Hostname, ObjectName, QualifiedName, ServiceName};
 
 use super::Meta;
 
@@ -49,4 +49,6 @@ pub struct Endpoint {
     pub ready: bool,
     /// The pod, in the slice's namespace, where the slice tells it.
     pub workload: Option<ObjectName>,
+    /// The name by which it alone is asked for, before the service's own.
+    pub hostname: Option<Hostname>,
 }

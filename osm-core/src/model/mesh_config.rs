@@ -1,11 +1,12 @@
 //! MeshConfig: the settings of the whole mesh.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::name::QualifiedName;
 
-use super::Meta;
+use super::{Meta, TlsSettings};
 
 /// Settings of the whole mesh.
 ///
@@ -29,6 +30,8 @@ pub struct MeshConfig {
     pub service_certificate_validity: Duration,
     /// What keys workloads prove themselves with.
     pub service_key: ServiceKey,
+    /// How proxies speak TLS with each other.
+    pub tls: Arc<TlsSettings>,
     /// The most proxies that one controller serves at a time; `None` is no limit.
     pub max_data_plane_connections: Option<NonZeroU32>,
 }
@@ -39,6 +42,8 @@ pub enum ServiceKey {
     /// An elliptic curve key on P-256: small, and fast to make and to use.
     #[default]
     P256,
+    /// An elliptic curve key on P-384, for those who have to have one.
+    P384,
     /// An RSA key of 2048 bits.
     Rsa2048,
     /// An RSA key of 3072 bits.
@@ -61,6 +66,7 @@ impl MeshConfig {
             egress: false,
             service_certificate_validity: Self::DEFAULT_CERTIFICATE_VALIDITY,
             service_key: ServiceKey::default(),
+            tls: Arc::default(),
             max_data_plane_connections: None,
         }
     }

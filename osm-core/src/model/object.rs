@@ -4,7 +4,8 @@ use crate::diagnostic::{Location, Origin};
 use crate::name::{Kind, NamespaceName, ObjectName, ObjectRef, QualifiedName};
 
 use super::{
-    EndpointSlice, HttpRouteGroup, MeshConfig, Service, TcpRoute, TrafficSplit, TrafficTarget, Workload,
+    EndpointSlice, HttpRouteGroup, MeshConfig, RootCertificate, Service, TcpRoute, TrafficSplit,
+    TrafficTarget, Workload,
 };
 
 /// What every fact carries besides its meaning.
@@ -107,6 +108,7 @@ mesh_object! {
     TcpRoute(TcpRoute) = TcpRoute, "Named TCP ports.";
     TrafficSplit(TrafficSplit) = TrafficSplit, "How traffic is divided.";
     MeshConfig(MeshConfig) = MeshConfig, "Settings of the mesh.";
+    RootCertificate(RootCertificate) = MeshRootCertificate, "A root of certificates.";
 }
 
 impl MeshObject {
@@ -132,6 +134,7 @@ impl MeshObject {
             Self::TcpRoute(object) => &object.name,
             Self::TrafficSplit(object) => &object.name,
             Self::MeshConfig(object) => &object.name,
+            Self::RootCertificate(object) => &object.name,
         };
         ObjectRef::namespaced(kind, name)
     }

@@ -19,12 +19,18 @@ pub struct Service {
     pub meta: Meta,
     /// Its name.
     pub name: ServiceName,
-    /// The virtual addresses; empty for a headless service.
+    /// The virtual addresses; without any, nobody dials it yet.
     pub addresses: Vec<IpAddr>,
+    /// Whether it is to have no address, and its members are dialled by theirs.
+    /// Then `addresses` do not count.
+    pub headless: bool,
     /// Labels that a workload must all have to serve it; empty selects nobody.
     pub selector: BTreeMap<String, String>,
     /// Its ports, in the order of the manifest.
     pub ports: Vec<ServicePort>,
+    /// Whether workloads that it selects are its endpoints before they are ready.
+    /// Where slices say who is, this has been taken into account.
+    pub publish_not_ready: bool,
 }
 
 impl Service {
@@ -35,9 +41,17 @@ impl Service {
             meta: Meta::default(),
             name,
             addresses: Vec::new(),
+            headless: false,
             selector: BTreeMap::new(),
             ports: Vec::new(),
+            publish_not_ready: false,
         }
+    }
+
+    /// The virtual addresses that count.
+    #[must_use]
+    pub fn own_addresses(&self) -> &[IpAddr] {
+        if self.headless { &[] } else { &self.addresses }
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU16;
 
 use crate::identity::{ProxyUuid, ServiceIdentity};
-use crate::name::{ObjectName, QualifiedName};
+use crate::name::{Hostname, ObjectName, QualifiedName};
 
 use super::Meta;
 
@@ -28,6 +28,10 @@ pub struct Workload {
     pub addresses: Vec<IpAddr>,
     /// Named ports of its containers.
     pub ports: Vec<ContainerPort>,
+    /// Its host name; `None` where it has none but its own name, under which nobody can ask for it.
+    pub hostname: Option<Hostname>,
+    /// The headless service under whose name it is asked for by its host name.
+    pub subdomain: Option<ObjectName>,
     /// Whether it can serve.
     pub ready: bool,
     /// The proxy beside it (label `osm-proxy-uuid`); `None` outside the mesh.
@@ -46,6 +50,8 @@ impl Workload {
             labels: BTreeMap::new(),
             addresses: Vec::new(),
             ports: Vec::new(),
+            hostname: None,
+            subdomain: None,
             ready: false,
             proxy: None,
         }

@@ -1,13 +1,13 @@
 //! Which class a proxy belongs to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use thiserror::Error;
 
 use crate::identity::{ProxyId, ServiceIdentity};
 use crate::interception::IpFamilies;
 use crate::ir::{ProxyClass, ServicePortName};
-use crate::snapshot::MeshSnapshot;
+use crate::snapshot::{LinkedMember, MeshSnapshot};
 
 /// A proxy that the snapshot does not know as what it says it is.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -28,8 +28,8 @@ pub enum Unknown {
     },
 }
 
-/// Finds the class of a proxy: its identity, the versions of IP of its pod and the service ports that its
-/// workload serves.
+/// Finds the class of a proxy: its identity, the versions of IP of its pod, the service ports
+/// that its workload serves, and its own names.
 ///
 /// Where several workloads say that they are beside it, those of its identity
 /// count, together: whoever copies a proxy's name takes nothing away from it, and
@@ -50,18 +50,21 @@ pub fn classify(snapshot: &MeshSnapshot, proxy: &ProxyId) -> Result<ProxyClass, 
         return Err(Unknown::OtherIdentity { proxy: proxy.clone(), actual: first.identity() });
     }
     let mut serves = BTreeMap::new();
+    let mut hostnames: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
     let mut addresses = Vec::new();
     for workload in own {
         addresses.extend(workload.addresses.iter().copied());
         for service in snapshot.services_of(&workload.name) {
-            for (port, target) in service.members.get(&workload.name).into_iter().flatten() {
-                if service.ports.contains_key(port) {
-                    serves.entry(ServicePortName::new(service.name.clone(), *port)).or_insert(*target);
-                }
+            let Some(member) = service.members.get(&workload.name) else { continue };
+            let LinkedMember { targets, hostnames: own } = member;
+            for (port, target) in targets.iter().filter(|(port, _)| service.ports.contains_key(port)) {
+                serves.entry(ServicePortName::new(service.name.clone(), *port)).or_insert(*target);
+            }
+            if !own.is_empty() {
+                hostnames.entry(service.name.clone()).or_default().extend(own.iter().cloned());
             }
         }
     }
-    let trust_domain = snapshot.options().trust_domain.clone();
     let families = IpFamilies::of(addresses);
-    Ok(ProxyClass { trust_domain, identity: proxy.identity.clone(), families, serves })
+    Ok(ProxyClass { identity: proxy.identity.clone(), families, serves, hostnames })
 }

@@ -7,7 +7,7 @@ use crate::diagnostic::Origin;
 use crate::identity::{Principal, ServiceIdentity};
 use crate::ir::{Access, HttpRule, InboundAccess, InboundService, ProxyClass, ServicePortName, TcpRule};
 use crate::model::Protocol;
-use crate::name::ServiceName;
+use crate::name::{Hostname, ServiceName};
 use crate::snapshot::{LinkedTarget, MeshSnapshot};
 
 /// Decides what proxies of a class serve: one entry for each service and port
@@ -19,20 +19,25 @@ pub fn inbound(snapshot: &MeshSnapshot, class: &ProxyClass) -> Vec<InboundServic
         // Service ports that lead to one port of the workload are one; the lowest names the protocol.
         by_target.entry((service, *target)).or_insert(*port);
     }
+    let none = BTreeSet::new();
     by_target
         .into_iter()
         .filter_map(|((service, target), port)| {
-            inbound_service(snapshot, &class.identity, &ServicePortName::new(service.clone(), port), target)
+            let name = ServicePortName::new(service.clone(), port);
+            let hostnames = class.hostnames.get(service).unwrap_or(&none);
+            inbound_service(snapshot, &class.identity, hostnames, &name, target)
         })
         .collect()
 }
 
-/// Decides what is served for one service port at one port of the workload.
+/// Decides what is served for one service port at one port of the workload, which
+/// has these host names under the service.
 /// `None` when the service has no such port.
 #[must_use]
 pub fn inbound_service(
     snapshot: &MeshSnapshot,
     identity: &ServiceIdentity,
+    hostnames: &BTreeSet<Hostname>,
     name: &ServicePortName,
     target_port: NonZeroU16,
 ) -> Option<InboundService> {
@@ -43,6 +48,8 @@ pub fn inbound_service(
         target_port,
         protocol,
         server_name: service.fqdn().into(),
+        tls: super::tls(snapshot),
+        member_names: hostnames.iter().map(|hostname| service.member_fqdn(hostname).into()).collect(),
         access: access(snapshot, identity, protocol, target_port),
         origin: service.origin.clone(),
     })
@@ -96,6 +103,5 @@ fn tcp_rule(snapshot: &MeshSnapshot, target: &LinkedTarget, port: NonZeroU16) ->
 }
 
 fn principals(snapshot: &MeshSnapshot, target: &LinkedTarget) -> BTreeSet<Principal> {
-    let trust_domain = &snapshot.options().trust_domain;
-    target.sources.iter().map(|source| source.principal(trust_domain)).collect()
+    snapshot.trust_domains().principals(&target.sources)
 }

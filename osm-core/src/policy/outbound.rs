@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
+use super::members;
 use super::reach::{Allowed, Reach};
 use crate::diagnostic::{Diagnostic, Origin, Severity};
-use crate::identity::Principal;
 use crate::ir::{
-    MatchedRoute, OutboundRoute, OutboundService, RefusedService, Requests, ServicePortName, Upstream,
+    MatchedRoute, OutboundMember, OutboundRoute, OutboundService, Requests, ServicePortName, Upstream,
     UpstreamEndpoints,
 };
 use crate::model::Protocol;
@@ -35,6 +35,8 @@ pub struct OutboundKey {
 pub struct ServiceOutbound {
     /// What can be dialled.
     pub outbound: Vec<OutboundService>,
+    /// What can be dialled of it, member by member, where it is headless.
+    pub members: Vec<OutboundMember>,
     /// Where connections go.
     pub upstreams: Vec<Upstream>,
     /// Their endpoints.
@@ -88,43 +90,65 @@ pub fn outbound(snapshot: &MeshSnapshot, key: &OutboundKey) -> ServiceOutbound {
     for (number, port) in &service.ports {
         let name = ServicePortName::new(key.service.clone(), *number);
         let reached = upstream(snapshot, service, port, &name, &key.allowed);
-        let has_upstream = reached.is_some();
+        let own = match &reached {
+            Some(_) if service.headless => OutboundRoute::Member(name.clone()),
+            Some(_) => OutboundRoute::Single(name.clone()),
+            None => OutboundRoute::Unavailable { origin: service.origin.clone() },
+        };
+        // Of a port that the client may not use at all there is nothing to dial.
+        let is_open =
+            reached.is_some() || key.allowed == Allowed::All || leads_to(splits, key, *number, port.protocol);
         if let Some((upstream, endpoints)) = reached {
             all.upstreams.push(upstream);
             all.endpoints.push(endpoints);
         }
-        // Of a port that the client may not use at all there is nothing to dial.
-        let is_open =
-            has_upstream || key.allowed == Allowed::All || leads_to(splits, key, *number, port.protocol);
-        if service.addresses.is_empty() || !is_open {
+        if !is_open || (service.addresses.is_empty() && !service.headless) {
             continue;
         }
-        let mut matched = Vec::new();
-        let mut everything = None;
-        for split in splits.iter().filter(|split| applies(split, port.protocol)) {
-            let route = split_route(snapshot, split, key, *number, &mut all.diagnostics);
-            if let SplitScope::Requests(Requests::These(requests)) = &split.scope {
-                matched.push(MatchedRoute { requests: requests.clone(), route });
-            } else {
-                everything = Some(route);
-                break;
+        let (matched, everything) = split_routes(snapshot, key, *number, port.protocol, &mut all.diagnostics);
+        if service.headless {
+            let divided = everything.as_ref().or(matched.first().map(|matched| &matched.route));
+            let members = members::outbound(snapshot, service, &name, port, &key.allowed, &own, divided);
+            all.members.extend(members);
+            // Without requests there is nothing to route. With them there is, even where no address
+            // is dialled: some clients ask by name.
+            if !port.protocol.is_http() {
+                continue;
             }
         }
-        let route = everything.unwrap_or_else(|| match has_upstream {
-            true => OutboundRoute::Single(name.clone()),
-            false => OutboundRoute::Unavailable { origin: service.origin.clone() },
-        });
         all.outbound.push(OutboundService {
             name,
             protocol: port.protocol,
             addresses: service.addresses.clone(),
             hostnames: hostnames.clone(),
             matched,
-            route,
+            route: everything.unwrap_or_else(|| own.clone()),
+            otherwise: service.headless.then_some(own),
             origin: service.origin.clone(),
         });
     }
     all
+}
+
+/// Where splits lead certain requests to one port of their root, and where they
+/// lead everything else; `None` leaves that to the root.
+fn split_routes(
+    snapshot: &MeshSnapshot,
+    key: &OutboundKey,
+    port: NonZeroU16,
+    protocol: Protocol,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> (Vec<MatchedRoute>, Option<OutboundRoute>) {
+    let mut matched = Vec::new();
+    for split in snapshot.splits_of(&key.service).iter().filter(|split| applies(split, protocol)) {
+        let route = split_route(snapshot, split, key, port, diagnostics);
+        if let SplitScope::Requests(Requests::These(requests)) = &split.scope {
+            matched.push(MatchedRoute { requests: requests.clone(), route });
+        } else {
+            return (matched, Some(route));
+        }
+    }
+    (matched, None)
 }
 
 /// Whether a split divides anything of what is spoken.
@@ -142,21 +166,6 @@ fn leads_to(splits: &[LinkedSplit], key: &OutboundKey, port: NonZeroU16, protoco
     backends.any(|name| key.backends.contains(&ServicePortName::new(name.clone(), port)))
 }
 
-/// Decides what is refused of a service that a client may not reach.
-#[must_use]
-pub fn refused(service: &LinkedService) -> Vec<RefusedService> {
-    if service.addresses.is_empty() {
-        return Vec::new();
-    }
-    let refuse = |(number, port): (&NonZeroU16, &LinkedPort)| RefusedService {
-        name: ServicePortName::new(service.name.clone(), *number),
-        protocol: port.protocol,
-        addresses: service.addresses.clone(),
-        origin: Origin::Default("a service of the mesh that no TrafficTarget opens to the client is refused"),
-    };
-    service.ports.iter().map(refuse).collect()
-}
-
 /// The upstream of one port; `None` when no identity behind it may be reached.
 fn upstream(
     snapshot: &MeshSnapshot,
@@ -165,13 +174,11 @@ fn upstream(
     name: &ServicePortName,
     allowed: &Allowed,
 ) -> Option<(Upstream, UpstreamEndpoints)> {
-    let trust_domain = &snapshot.options().trust_domain;
     let servers = allowed.servers(service, port);
     if servers.is_empty() {
         return None;
     }
-    let server_identities: BTreeSet<Principal> =
-        servers.iter().map(|identity| identity.principal(trust_domain)).collect();
+    let server_identities = snapshot.trust_domains().demanded_principals(&servers);
     let endpoints = port
         .endpoints
         .iter()
@@ -187,6 +194,8 @@ fn upstream(
         protocol: port.protocol,
         server_name: service.fqdn().into(),
         server_identities,
+        tls: super::tls(snapshot),
+        members: members::port(service, port),
         origin: service.origin.clone(),
     };
     Some((upstream, endpoints))

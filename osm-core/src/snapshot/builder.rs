@@ -9,9 +9,9 @@ use super::facts::Facts;
 use super::update::{
     finding_of, old_target, replace_target, set_findings, update_members, update_reach, update_set,
 };
-use super::{LinkedSplit, MeshOptions, MeshSnapshot, link_service, link_split, link_target};
+use super::{LinkedSplit, MeshOptions, MeshSnapshot, link_service, link_split, link_target, places};
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::identity::{ProxyUuid, ServiceIdentity};
+use crate::identity::{ProxyUuid, ServiceIdentity, TrustDomains};
 use crate::model::{MeshConfig, Workload};
 use crate::name::{Kind, NamespaceName, ObjectRef, QualifiedName};
 use crate::source::SourceEvent;
@@ -35,14 +35,16 @@ use crate::source::SourceEvent;
 /// ```
 #[derive(Debug)]
 pub struct SnapshotBuilder {
-    facts: Facts,
-    dirty: Dirty,
+    pub(super) facts: Facts,
+    pub(super) dirty: Dirty,
     /// The source's findings, when they are new.
     source_diagnostics: Option<Vec<Diagnostic>>,
+    /// The trust domains, when they are new.
+    pub(super) trust_domains: Option<Arc<TrustDomains>>,
     /// What has been told since `Reset`, while the source is telling.
     told: Option<BTreeSet<ObjectRef>>,
     ready: bool,
-    current: Arc<MeshSnapshot>,
+    pub(super) current: Arc<MeshSnapshot>,
     /// Services, workloads and targets linked since the start: a measure of work.
     linked: u64,
 }
@@ -55,6 +57,7 @@ impl SnapshotBuilder {
             facts: Facts::default(),
             dirty: Dirty::default(),
             source_diagnostics: None,
+            trust_domains: None,
             told: None,
             ready: false,
             current: Arc::new(MeshSnapshot::empty(options)),
@@ -96,12 +99,14 @@ impl SnapshotBuilder {
         if !self.ready || self.told.is_some() {
             return None;
         }
-        if self.dirty.is_empty() && self.source_diagnostics.is_none() && self.current.version > 0 {
+        let is_told = self.source_diagnostics.is_some() || self.trust_domains.is_some();
+        if self.dirty.is_empty() && !is_told && self.current.version > 0 {
             return None;
         }
         let mut next = MeshSnapshot::clone(&self.current);
         let mut change = ChangeSet::default();
         self.link_config(&mut next, &mut change);
+        self.link_roots(&mut next, &mut change);
         self.link_namespaces(&mut next, &mut change);
         self.link_workloads(&mut next, &mut change);
         self.link_services(&mut next, &mut change);
@@ -281,6 +286,11 @@ impl SnapshotBuilder {
             change.services.insert(name.clone());
             change.services.extend(self.facts.roots_of(&name).cloned());
             update_members(next, change, &name, old.as_deref(), new.as_deref());
+            let concerned = places::update(next, old.as_deref(), new.as_deref());
+            let named = concerned.services.iter().chain(&concerned.claimants);
+            let roots = named.filter(|root| self.facts.splits_by_root.contains(*root)).cloned();
+            self.dirty.split_roots.extend(roots);
+            change.services.extend(concerned.services);
             match new {
                 Some(linked) => next.services.insert_mut(name, linked),
                 None => drop(next.services.remove_mut(&name)),
@@ -330,7 +340,8 @@ impl SnapshotBuilder {
         for root in roots {
             self.linked += 1;
             let monitored = next.namespaces.contains_key(&root.namespace);
-            let (new, findings) = link_split::link(&self.facts, &root);
+            let other = places::other_owner(next, &root);
+            let (new, findings) = link_split::link(&self.facts, &root, other.as_ref());
             for (object, found) in findings {
                 let found = if monitored { found } else { Vec::new() };
                 set_findings(&mut next.diagnostics, object, found, change);

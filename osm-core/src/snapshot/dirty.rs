@@ -8,6 +8,7 @@ use crate::name::{NamespaceName, QualifiedName, ServiceName};
 #[derive(Debug, Default)]
 pub(crate) struct Dirty {
     pub(crate) config: bool,
+    pub(crate) roots: BTreeSet<QualifiedName>,
     pub(crate) namespaces: BTreeSet<NamespaceName>,
     pub(crate) services: BTreeSet<ServiceName>,
     pub(crate) workloads: BTreeSet<QualifiedName>,
@@ -18,8 +19,9 @@ pub(crate) struct Dirty {
 impl Dirty {
     /// Whether there is nothing to link.
     pub(crate) fn is_empty(&self) -> bool {
-        let Self { config, namespaces, services, workloads, targets, split_roots } = self;
+        let Self { config, roots, namespaces, services, workloads, targets, split_roots } = self;
         !config
+            && roots.is_empty()
             && namespaces.is_empty()
             && services.is_empty()
             && workloads.is_empty()

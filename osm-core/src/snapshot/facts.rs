@@ -3,6 +3,7 @@
 //! Nothing is linked here: putting a fact in or taking it out only keeps the
 //! backward indexes right and notes what has to be linked anew.
 
+mod roots;
 mod splits;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,8 +15,8 @@ use super::in_namespace;
 use super::index::Index;
 use crate::identity::ServiceIdentity;
 use crate::model::{
-    EndpointSlice, HttpRouteGroup, MeshConfig, MeshObject, Namespace, RouteRule, Service, TcpRoute,
-    TrafficSplit, TrafficTarget, Workload,
+    EndpointSlice, HttpRouteGroup, MeshConfig, MeshObject, Namespace, RootCertificate, RouteRule, Service,
+    TcpRoute, TrafficSplit, TrafficTarget, Workload,
 };
 use crate::name::{Kind, NamespaceName, ObjectRef, QualifiedName, ServiceName};
 
@@ -35,6 +36,7 @@ pub(crate) struct Facts {
     pub(crate) tcp_routes: BTreeMap<QualifiedName, Arc<TcpRoute>>,
     pub(crate) splits: BTreeMap<QualifiedName, Arc<TrafficSplit>>,
     pub(crate) configs: BTreeMap<QualifiedName, Arc<MeshConfig>>,
+    pub(crate) roots: BTreeMap<QualifiedName, Arc<RootCertificate>>,
 
     workloads_by_label: Index<Label, QualifiedName>,
     services_by_label: Index<Label, ServiceName>,
@@ -95,6 +97,7 @@ impl Facts {
                     self.configs.insert(config.name.clone(), Arc::new(config));
                 }
             }
+            MeshObject::RootCertificate(root) => self.set_root(&root.name.clone(), Some(root), dirty),
         }
     }
 
@@ -132,6 +135,7 @@ impl Facts {
             }
             Kind::TrafficSplit => self.set_split(&name, None, dirty),
             Kind::MeshConfig => dirty.config |= self.configs.remove(&name).is_some(),
+            Kind::MeshRootCertificate => self.set_root(&name, None, dirty),
         }
     }
 
@@ -155,6 +159,7 @@ impl Facts {
         add(Kind::TcpRoute, &mut self.tcp_routes.keys());
         add(Kind::TrafficSplit, &mut self.splits.keys());
         add(Kind::MeshConfig, &mut self.configs.keys());
+        add(Kind::MeshRootCertificate, &mut self.roots.keys());
         all
     }
 
@@ -187,9 +192,9 @@ impl Facts {
             if let Some(label) = first_label(old) {
                 self.services_by_label.remove(&label, name);
             }
-            for address in &old.addresses {
+            for address in old.own_addresses() {
                 self.claims.remove(address, name);
-                dirty.services.extend(self.claims.get(address).cloned());
+                self.touch_claimed(*address, dirty);
             }
         }
         self.services.remove(name);
@@ -197,8 +202,8 @@ impl Facts {
             if let Some(label) = first_label(&service) {
                 self.services_by_label.insert(label, name.clone());
             }
-            for address in &service.addresses {
-                dirty.services.extend(self.claims.get(address).cloned());
+            for address in service.own_addresses() {
+                self.touch_claimed(*address, dirty);
                 self.claims.insert(*address, name.clone());
             }
             self.services.insert(name.clone(), Arc::new(service));
@@ -324,6 +329,14 @@ impl Facts {
             self.targets.insert(name.clone(), Arc::new(target));
         }
         dirty.targets.insert(name.clone());
+    }
+
+    /// Who is concerned when a service claims an address or gives it back: others that
+    /// claim it, and those that have a workload there.
+    fn touch_claimed(&self, address: IpAddr, dirty: &mut Dirty) {
+        dirty.services.extend(self.claims.get(&address).cloned());
+        let there = self.workloads_by_address.get(&address).filter_map(|name| self.workloads.get(name));
+        there.for_each(|workload| self.touch_services_of(workload, dirty));
     }
 
     /// The services that could have this workload behind them.

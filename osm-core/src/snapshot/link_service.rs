@@ -6,12 +6,13 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use super::facts::Facts;
+use super::link_places::Places;
 use super::update::MAX_FINDINGS;
 use super::{SocketAddress, in_namespace};
 use crate::diagnostic::{Diagnostic, Origin, Severity};
 use crate::identity::ServiceIdentity;
 use crate::model::{Endpoint, EndpointSlice, Protocol, Service, ServicePort, TargetPort, Workload};
-use crate::name::{Kind, ObjectRef, QualifiedName, ServiceName};
+use crate::name::{Hostname, Kind, ObjectRef, QualifiedName, ServiceName};
 
 /// A service of the mesh, linked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,12 +23,23 @@ pub struct LinkedService {
     pub origin: Origin,
     /// The virtual addresses that are its own, sorted.
     pub addresses: Vec<IpAddr>,
+    /// Whether it is to have no address, and its members are dialled by theirs.
+    pub headless: bool,
     /// The ports that the mesh carries, by number.
     pub ports: BTreeMap<NonZeroU16, LinkedPort>,
     /// The identities of the workloads behind it, ready or not.
     pub identities: BTreeSet<ServiceIdentity>,
-    /// The workloads behind it, and the port of each for each service port.
-    pub members: BTreeMap<QualifiedName, BTreeMap<NonZeroU16, NonZeroU16>>,
+    /// The workloads behind it.
+    pub members: BTreeMap<QualifiedName, LinkedMember>,
+}
+
+/// A workload behind a service.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LinkedMember {
+    /// The port of the workload for each service port.
+    pub targets: BTreeMap<NonZeroU16, NonZeroU16>,
+    /// The host names by which it alone is asked for; only where the service is headless.
+    pub hostnames: BTreeSet<Hostname>,
 }
 
 /// A port that the mesh carries.
@@ -37,6 +49,10 @@ pub struct LinkedPort {
     pub protocol: Protocol,
     /// The endpoints that take requests, by address.
     pub endpoints: BTreeMap<SocketAddress, LinkedEndpoint>,
+    /// The members that are dialled by their own addresses, as long as they are there: who
+    /// is not ready, or about to end, keeps the connections that it has. Empty unless the
+    /// service is headless.
+    pub members: BTreeMap<SocketAddress, LinkedEndpoint>,
     /// The identities of the workloads behind it, ready or not, and the ports
     /// that they serve it on.
     pub targets: BTreeSet<(ServiceIdentity, NonZeroU16)>,
@@ -50,6 +66,18 @@ pub struct LinkedEndpoint {
     /// Whether the workload is there by its first address as well, which is of the other version
     /// of IP: who chooses between workloads counts that one.
     pub is_second: bool,
+    /// The host name by which it alone is asked for; only where the service is headless.
+    pub hostname: Option<Hostname>,
+}
+
+impl LinkedPort {
+    /// The port of the workloads behind it, where it is the same for all.
+    #[must_use]
+    pub fn only_target(&self) -> Option<NonZeroU16> {
+        let mut targets = self.targets.iter().map(|(_, target)| *target);
+        let first = targets.next()?;
+        targets.all(|other| other == first).then_some(first)
+    }
 }
 
 impl LinkedService {
@@ -57,6 +85,13 @@ impl LinkedService {
     #[must_use]
     pub fn fqdn(&self) -> String {
         format!("{}.{}.svc.cluster.local", self.name.name, self.name.namespace)
+    }
+
+    /// The fully qualified host name of one of its members, which is also the
+    /// server name (SNI) by which that one is asked for.
+    #[must_use]
+    pub fn member_fqdn(&self, member: &Hostname) -> String {
+        format!("{member}.{}", self.fqdn())
     }
 }
 
@@ -68,6 +103,7 @@ pub(super) fn link(facts: &Facts, service: &Service) -> (LinkedService, Vec<Diag
         name: service.name.clone(),
         origin: Origin::Object(findings.object.clone(), service.meta.generation),
         addresses: own_addresses(facts, service, &mut findings),
+        headless: service.headless,
         ports: BTreeMap::new(),
         identities: BTreeSet::new(),
         members: BTreeMap::new(),
@@ -78,7 +114,8 @@ pub(super) fn link(facts: &Facts, service: &Service) -> (LinkedService, Vec<Diag
     for workload in &selected {
         let targets =
             ports.iter().filter_map(|(port, (written, _))| Some((*port, target_on(workload, written)?)));
-        linked.members.insert(workload.name.clone(), targets.collect());
+        let hostnames = own_hostname(service, workload).into_iter().collect();
+        linked.members.insert(workload.name.clone(), LinkedMember { targets: targets.collect(), hostnames });
         linked.identities.insert(workload.identity());
     }
     check_shared_targets(&ports, &mut findings);
@@ -86,26 +123,53 @@ pub(super) fn link(facts: &Facts, service: &Service) -> (LinkedService, Vec<Diag
         check_named_targets(&ports, &selected, &mut findings);
     }
     for (port, (written, protocol)) in &ports {
-        let mut endpoints = BTreeMap::new();
+        let mut places = Places { is_headless: service.headless, ..Places::default() };
         if slices.is_empty() {
-            for workload in selected.iter().filter(|workload| workload.ready) {
-                add_workload(workload, target_on(workload, written), &mut endpoints, &mut findings);
+            for workload in &selected {
+                let is_ready = workload.ready || service.publish_not_ready;
+                let hostname = own_hostname(service, workload);
+                let target = target_on(workload, written);
+                places.add_workload(workload, target, hostname, is_ready, &mut findings);
             }
         }
         for slice in &slices {
-            add_slice(facts, slice, *port, written, &mut linked, &mut endpoints, &mut findings);
+            add_slice(facts, slice, *port, written, &mut linked, &mut places, &mut findings);
         }
-        linked.ports.insert(*port, LinkedPort { protocol: *protocol, endpoints, targets: BTreeSet::new() });
+        places.leave_out_virtual(facts, &mut findings);
+        let Places { is_headless: _, endpoints, members } = places;
+        let port_of = LinkedPort { protocol: *protocol, endpoints, members, targets: BTreeSet::new() };
+        linked.ports.insert(*port, port_of);
     }
+    name_members(facts, &slices, &mut linked);
     note_targets(facts, &mut linked);
     let location = service.meta.location.clone();
     let found = findings.found.into_iter().map(|finding| finding.located(location.clone())).collect();
     (linked, found)
 }
 
+/// Gives members the names that slices have for them. The slices were made for this service; what a
+/// pod says of itself was a guess. Several may name one pod, each for its own clients.
+fn name_members(facts: &Facts, slices: &[&EndpointSlice], linked: &mut LinkedService) {
+    if !linked.headless {
+        return;
+    }
+    let mut said: BTreeMap<&QualifiedName, BTreeSet<Hostname>> = BTreeMap::new();
+    for slice in slices {
+        for endpoint in &slice.endpoints {
+            let Some(workload) = workload_behind(facts, slice, endpoint) else { continue };
+            said.entry(&workload.name).or_default().extend(endpoint.hostname.clone());
+        }
+    }
+    for (workload, hostnames) in said {
+        if let Some(member) = linked.members.get_mut(workload) {
+            member.hostnames = hostnames;
+        }
+    }
+}
+
 /// Notes who serves each port where, once all members are known.
 fn note_targets(facts: &Facts, linked: &mut LinkedService) {
-    for (member, targets) in &linked.members {
+    for (member, LinkedMember { targets, hostnames: _ }) in &linked.members {
         let Some(identity) = facts.workloads.get(member).map(|workload| workload.identity()) else {
             continue;
         };
@@ -117,13 +181,14 @@ fn note_targets(facts: &Facts, linked: &mut LinkedService) {
     }
 }
 
-struct Findings {
+/// Findings about one service.
+pub(super) struct Findings {
     object: ObjectRef,
     found: Vec<Diagnostic>,
 }
 
 impl Findings {
-    fn add(&mut self, severity: Severity, code: &'static str, field: String, message: String) {
+    pub(super) fn add(&mut self, severity: Severity, code: &'static str, field: String, message: String) {
         // One more than are shown says that there are more, and each is looked for among all.
         if self.found.len() > MAX_FINDINGS {
             return;
@@ -138,7 +203,11 @@ impl Findings {
 /// The addresses of a service that no service with a smaller name claims.
 fn own_addresses(facts: &Facts, service: &Service, findings: &mut Findings) -> Vec<IpAddr> {
     let mut own = BTreeSet::new();
-    for address in &service.addresses {
+    if service.addresses.is_empty() && !service.headless {
+        let message = "it has no address, and nobody can dial it until it has one; `clusterIP: None` has its pods dialled";
+        findings.add(Severity::Info, "no-address", "spec.clusterIP".to_owned(), message.to_owned());
+    }
+    for address in service.own_addresses() {
         match facts.claims.get(address).next() {
             Some(first) if *first != service.name => findings.add(
                 Severity::Error,
@@ -149,16 +218,14 @@ fn own_addresses(facts: &Facts, service: &Service, findings: &mut Findings) -> V
             _ => drop(own.insert(*address)),
         }
     }
-    if service.addresses.is_empty() && !service.ports.is_empty() {
-        findings.add(
-            Severity::Info,
-            "headless-service",
-            "spec.clusterIP".to_owned(),
-            "a headless service is not carried by the mesh yet; give it a cluster IP to have it carried"
-                .to_owned(),
-        );
-    }
     own.into_iter().collect()
+}
+
+/// The host name by which a workload alone is asked for under the name of a
+/// headless service, where no slice says it.
+fn own_hostname(service: &Service, workload: &Workload) -> Option<Hostname> {
+    let is_its = service.headless && workload.subdomain.as_ref() == Some(&service.name.name);
+    workload.hostname.clone().filter(|_| is_its)
 }
 
 /// Ports as they are written, by number, with what is spoken there.
@@ -229,44 +296,6 @@ fn target_on(workload: &Workload, port: &ServicePort) -> Option<NonZeroU16> {
     }
 }
 
-fn add_workload(
-    workload: &Workload,
-    target: Option<NonZeroU16>,
-    endpoints: &mut BTreeMap<SocketAddress, LinkedEndpoint>,
-    findings: &mut Findings,
-) {
-    if workload.proxy.is_none() {
-        findings.add(
-            Severity::Warning,
-            "endpoint-without-proxy",
-            "spec.selector".to_owned(),
-            format!("Pod {} has no proxy and is left out; inject it", workload.name),
-        );
-        return;
-    }
-    let Some(target) = target else { return };
-    add_addresses(workload, &workload.addresses, target, endpoints);
-}
-
-/// Adds addresses of a workload. Where they are of the other version of IP than its first one, that is
-/// added too: a service of one version, or of both in two slices, leads to the workload once.
-fn add_addresses(
-    workload: &Workload,
-    addresses: &[IpAddr],
-    target: NonZeroU16,
-    endpoints: &mut BTreeMap<SocketAddress, LinkedEndpoint>,
-) {
-    let Some(first) = workload.addresses.first() else { return };
-    for address in addresses {
-        let is_second = address.is_ipv4() != first.is_ipv4();
-        let endpoint = |is_second| LinkedEndpoint { identity: workload.identity(), is_second };
-        endpoints.insert((*address, target), endpoint(is_second));
-        if is_second {
-            endpoints.insert((*first, target), endpoint(false));
-        }
-    }
-}
-
 /// Adds what one slice says of one port, and the membership that follows from it.
 fn add_slice(
     facts: &Facts,
@@ -274,7 +303,7 @@ fn add_slice(
     port: NonZeroU16,
     written: &ServicePort,
     linked: &mut LinkedService,
-    endpoints: &mut BTreeMap<SocketAddress, LinkedEndpoint>,
+    places: &mut Places,
     findings: &mut Findings,
 ) {
     let by_name = slice.ports.iter().find(|candidate| candidate.name == written.name);
@@ -290,15 +319,9 @@ fn add_slice(
             continue;
         };
         linked.identities.insert(workload.identity());
-        linked.members.entry(workload.name.clone()).or_default().insert(port, target);
-        if !endpoint.ready {
-            continue;
-        }
-        if workload.proxy.is_none() {
-            add_workload(workload, None, endpoints, findings);
-            continue;
-        }
-        add_addresses(workload, &endpoint.addresses, target, endpoints);
+        linked.members.entry(workload.name.clone()).or_default().targets.insert(port, target);
+        let place = (target, endpoint.hostname.as_ref().filter(|_| linked.headless));
+        places.add(workload, &endpoint.addresses, place, endpoint.ready, findings);
     }
 }
 

@@ -8,7 +8,7 @@ use super::in_namespace;
 use super::link_requests::{add_request, request_match, sorted};
 use crate::diagnostic::{Diagnostic, Origin, Severity};
 use crate::ir::Requests;
-use crate::model::TrafficSplit;
+use crate::model::{ServicePort, TrafficSplit};
 use crate::name::{Kind, ObjectRef, QualifiedName, ServiceName};
 
 /// The most kinds of requests that one split can divide: each is a route of its
@@ -43,8 +43,13 @@ type Findings = Vec<(ObjectRef, Vec<Diagnostic>)>;
 
 /// Links the splits of one root, in the order in which they are tried: those of
 /// certain requests by name, then the first by name of those of everything.
-/// Findings come with the object that they are about.
-pub(super) fn link(facts: &Facts, root: &ServiceName) -> (Vec<LinkedSplit>, Findings) {
+/// Findings come with the object that they are about. `dialled_as` is another service
+/// that has places of the root's members.
+pub(super) fn link(
+    facts: &Facts,
+    root: &ServiceName,
+    dialled_as: Option<&ServiceName>,
+) -> (Vec<LinkedSplit>, Findings) {
     let mut in_force: Vec<LinkedSplit> = Vec::new();
     let mut findings = Vec::new();
     let named = facts.splits_by_root.get(root).filter_map(|name| facts.splits.get(name));
@@ -63,6 +68,13 @@ pub(super) fn link(facts: &Facts, root: &ServiceName) -> (Vec<LinkedSplit>, Find
             find(Severity::Error, "duplicate-split", "spec.service", message);
         } else {
             check(facts, split, &mut find);
+            if let Some(other) = dialled_as {
+                let message = format!(
+                    "the root is headless, and pods of it are dialled as those of Service {other}: what is asked of \
+                     the root there goes to the pod that is dialled, and is not divided; make {other} the root"
+                );
+                find(Severity::Warning, "members-of-another", "spec.service", message);
+            }
             let scope = scope(facts, split, &mut find);
             in_force.extend(scope.map(|scope| linked(split, &object, scope)));
         }
@@ -137,6 +149,11 @@ fn check(facts: &Facts, split: &TrafficSplit, find: &mut impl FnMut(Severity, &'
             format!("the root Service {} does not exist; nothing is divided until it does", split.service);
         return find(Severity::Warning, "split-of-nowhere", "spec.service", message);
     };
+    if root.headless && root.ports.iter().any(speaks_without_requests) {
+        let message = "the root is headless: connections without requests to one of its members that has a host name \
+                       go to that member and are not divided";
+        find(Severity::Info, "members-not-divided", "spec.service", message.to_owned());
+    }
     let mut divided = Vec::new();
     for port in &root.ports {
         if split.matches.is_some()
@@ -184,6 +201,10 @@ fn check(facts: &Facts, split: &TrafficSplit, find: &mut impl FnMut(Severity, &'
         let message = "the weights sum to 0, so every request fails; give one backend a weight".to_owned();
         find(Severity::Error, "split-without-weight", "spec.backends", message);
     }
+}
+
+fn speaks_without_requests(port: &ServicePort) -> bool {
+    port.protocol().is_ok_and(|spoken| !spoken.is_http())
 }
 
 fn linked(split: &TrafficSplit, object: &ObjectRef, scope: SplitScope) -> LinkedSplit {

@@ -7,7 +7,7 @@ use super::change::ChangeSet;
 use super::grant::Grant;
 use super::link_service::LinkedService;
 use super::link_target::LinkedTarget;
-use super::{MeshSnapshot, SharedMap};
+use super::{MeshSnapshot, SharedMap, SharedSet};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::identity::ServiceIdentity;
 use crate::name::{Kind, ObjectRef, QualifiedName, ServiceName};
@@ -51,24 +51,30 @@ pub(super) fn set_findings(
 
 /// Adds or removes one value of a shared map of sets; empty sets are not kept.
 pub(super) fn update_set<K: Ord + Clone, V: Ord + Clone>(
-    map: &mut SharedMap<K, Arc<BTreeSet<V>>>,
+    map: &mut SharedMap<K, SharedSet<V>>,
     key: K,
     value: &V,
     present: bool,
 ) {
-    let mut set = map.get(&key).map(|set| BTreeSet::clone(set)).unwrap_or_default();
-    let changed = if present { set.insert(value.clone()) } else { set.remove(value) };
-    if !changed {
+    // A copy of a set shares all of it: this costs the depth of the set, not its size.
+    let mut set = map.get(&key).cloned().unwrap_or_else(SharedSet::new_sync);
+    if set.contains(value) == present {
         return;
+    }
+    if present {
+        set.insert_mut(value.clone());
+    } else {
+        set.remove_mut(value);
     }
     if set.is_empty() {
         map.remove_mut(&key);
     } else {
-        map.insert_mut(key, Arc::new(set));
+        map.insert_mut(key, set);
     }
 }
 
-/// Keeps the indexes from workloads and identities to services right.
+/// Keeps the indexes from workloads and identities to services right, and notes what is
+/// served otherwise than before.
 pub(super) fn update_members(
     next: &mut MeshSnapshot,
     change: &mut ChangeSet,
@@ -86,6 +92,9 @@ pub(super) fn update_members(
         }
         _ => false,
     };
+    if !same_ports || old.map(|old| &old.origin) != new.map(|new| &new.origin) {
+        change.served.insert(service.clone());
+    }
     for member in before.keys().chain(after.keys()).collect::<BTreeSet<_>>() {
         if same_ports && before.get(member) == after.get(member) {
             continue;
@@ -152,4 +161,58 @@ pub(super) fn update_reach(
         next.reach_of.insert_mut(source.clone(), Arc::new(reached));
     }
     change.reach_of.insert(source.clone());
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::cmp::Ordering;
+
+    use super::{SharedMap, SharedSet, update_set};
+
+    thread_local! {
+        static WORK: Cell<u32> = const { Cell::new(0) };
+    }
+
+    /// A value that counts how often it is compared or copied.
+    #[derive(Debug, PartialEq, Eq)]
+    struct Counted(u32);
+
+    impl Clone for Counted {
+        fn clone(&self) -> Self {
+            WORK.set(WORK.get() + 1);
+            Self(self.0)
+        }
+    }
+
+    impl Ord for Counted {
+        fn cmp(&self, other: &Self) -> Ordering {
+            WORK.set(WORK.get() + 1);
+            self.0.cmp(&other.0)
+        }
+    }
+
+    impl PartialOrd for Counted {
+        fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+            Some(self.cmp(other))
+        }
+    }
+
+    #[test]
+    fn one_more_in_a_set_costs_its_depth_and_not_its_size() {
+        let mut map: SharedMap<u8, SharedSet<Counted>> = SharedMap::new_sync();
+        for value in 0..10_000 {
+            let before = map.clone();
+            WORK.set(0);
+            update_set(&mut map, 1, &Counted(value), true);
+            assert!(WORK.get() <= 100, "{} at {value}", WORK.get());
+            drop(before);
+        }
+        for value in 0..10_000 {
+            WORK.set(0);
+            update_set(&mut map, 1, &Counted(value), false);
+            assert!(WORK.get() <= 200, "{} at {value}", WORK.get());
+        }
+        assert!(map.is_empty(), "empty sets are not kept");
+    }
 }

@@ -13,12 +13,15 @@ use crate::name::ObjectName;
 /// The namespace that it lives in, by its place in the universe.
 const SHOP: usize = 1;
 
-/// Its objects: a pod for each account, services by HTTP and TCP, targets by
-/// requests and by ports, a split that leads back to its root, and one of some
+/// Its objects: a pod for each account, services by HTTP and TCP, one of them
+/// headless with a member that has a name, targets by requests and by ports, a split that leads back to its root, and one of some
 /// requests to the same root.
 pub(super) fn objects() -> Vec<MeshObject> {
     let mut all: Vec<MeshObject> = (0..ACCOUNTS.len()).map(|account| pod(account).into()).collect();
-    all.extend([service(0, 1, 80, None), service(1, 2, 3306, Some("tcp"))].map(MeshObject::from));
+    let mut headless = service(1, 2, 3306, Some("tcp"));
+    headless.headless = true;
+    headless.addresses.clear();
+    all.extend([service(0, 1, 80, None), headless].map(MeshObject::from));
     all.extend([service(2, 1, 80, None), service(3, 3, 80, Some("grpc"))].map(MeshObject::from));
     let mut group = HttpRouteGroup::new(name(SHOP, "group0"));
     group.matches = vec![request("m0", Some("/a")), request("m1", Some("/b/.*"))];
@@ -52,6 +55,8 @@ fn pod(account: usize) -> Workload {
     pod.labels.insert("app".to_owned(), format!("app{account}"));
     pod.addresses.push(pod_address(SHOP, account));
     pod.ports.push(ContainerPort { name: "web".to_owned(), port: port(8000) });
+    pod.hostname = Some(format!("web-{account}").parse().expect("a valid name"));
+    pod.subdomain = Some(service_name(SHOP, 1).name);
     pod.ready = true;
     pod.proxy = Some(format!("proxy-{SHOP}-{account}").parse().expect("a valid name"));
     pod

@@ -65,6 +65,7 @@ impl Fleet {
             addresses: vec![server_address(service, endpoint)],
             ready: true,
             workload: Some(format!("s{service}-{endpoint}").parse().expect("a valid name")),
+            hostname: None,
         };
         object.endpoints = (0..endpoints).map(endpoint).collect();
         object

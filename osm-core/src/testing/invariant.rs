@@ -10,11 +10,13 @@ pub use access::check_i9;
 pub use provenance::{check_i16, origins};
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use crate::ir::{
-    Access, HttpRule, InboundAccess, MatchedRoute, OutboundRoute, OutboundService, ProxyIr, RequestMatch,
-    Requests, ServicePortName, TcpRule,
+    Access, HttpRule, InboundAccess, MatchedRoute, MemberName, OutboundRoute, OutboundService, ProxyIr,
+    RequestMatch, Requests, ServicePortName, TcpRule,
 };
 use crate::model::{MeshObject, Methods, Workload};
 use crate::snapshot::{ChangeSet, MeshSnapshot};
@@ -68,6 +70,10 @@ fn is_in_force(snapshot: &MeshSnapshot, object: &MeshObject) -> bool {
                 && beside.is_none_or(|found| found.is_some_and(|found| found.name == workload.name))
         }
         MeshObject::MeshConfig(config) => snapshot.config() == config,
+        MeshObject::RootCertificate(root) => {
+            let counting = snapshot.root_certificates().get(&root.name.name);
+            counting.is_some_and(|counting| **counting == *root)
+        }
         // These have an effect only through others, which speak for them.
         MeshObject::Namespace(_)
         | MeshObject::ServiceAccount(_)
@@ -86,25 +92,22 @@ pub fn check_i4(ir: &ProxyIr) -> Verdict {
     let upstreams: Vec<&ServicePortName> = ir.upstreams.iter().map(|part| &part.name).collect();
     let outbound: Vec<&ServicePortName> = ir.outbound.iter().map(|part| &part.name).collect();
     let endpoints: Vec<&ServicePortName> = ir.endpoints.iter().map(|part| &part.name).collect();
-    let refused: Vec<&ServicePortName> = ir.refused.iter().map(|part| &part.name).collect();
-    for (what, keys) in [("upstreams", &upstreams), ("outbound", &outbound), ("refused", &refused)] {
+    for (what, keys) in [("upstreams", &upstreams), ("outbound", &outbound)] {
         demand(keys.is_sorted_by(|a, b| a < b), || format!("{what} are not sorted or not unique: {keys:?}"))?;
     }
     demand(upstreams == endpoints, || format!("upstreams {upstreams:?} have endpoints {endpoints:?}"))?;
+    check_dialled(ir)?;
     let known: BTreeSet<_> = upstreams.into_iter().collect();
-    for service in &ir.outbound {
-        let backends = routes(service).flat_map(|route| match route {
-            OutboundRoute::Single(name) => vec![name],
+    let of_members = ir.members.iter().map(|member| (&member.name, vec![&member.route]));
+    let of_services = ir.outbound.iter().map(|service| (&service.name, routes(service).collect()));
+    for (name, routes) in of_services.chain(of_members) {
+        let backends = routes.into_iter().flat_map(|route| match route {
+            OutboundRoute::Single(name) | OutboundRoute::Member(name) => vec![name],
             OutboundRoute::Weighted { backends, origin: _ } => backends.keys().collect(),
             OutboundRoute::Unavailable { origin: _ } => Vec::new(),
         });
         let missing = backends.into_iter().find(|backend| !known.contains(backend));
-        demand(missing.is_none(), || format!("{} leads to {missing:?}, which is no upstream", service.name))?;
-        demand(!refused.contains(&&service.name), || {
-            format!("{} is both dialled and refused", service.name)
-        })?;
-        let is_named = !service.addresses.is_empty() && !service.hostnames.is_empty();
-        demand(is_named, || format!("{} has no address or no host name", service.name))?;
+        demand(missing.is_none(), || format!("{name} leads to {missing:?}, which is no upstream"))?;
     }
     let inbound: Vec<_> = ir.inbound.iter().map(|part| (&part.service, part.target_port)).collect();
     demand(inbound.is_sorted_by(|a, b| a < b), || {
@@ -117,6 +120,37 @@ pub fn check_i4(ir: &ProxyIr) -> Verdict {
         })?;
     }
     Ok(())
+}
+
+/// What is dialled or refused: each place belongs to one of them, and is in order.
+fn check_dialled(ir: &ProxyIr) -> Verdict {
+    let mut listeners = BTreeSet::new();
+    let mut places = BTreeSet::new();
+    let mut add =
+        |name: &ServicePortName, member: Option<&MemberName>, at: &BTreeSet<(IpAddr, NonZeroU16)>| {
+            let what = || format!("{name} {member:?}");
+            let key = (name.clone(), member.map(|member| (member.clone(), at.first().copied())));
+            demand(listeners.insert(key), || format!("{} is dialled or refused twice", what()))?;
+            demand(!at.is_empty(), || format!("{} has no place", what()))?;
+            let taken = at.iter().find(|place| !places.insert(**place));
+            demand(taken.is_none(), || format!("{} is at {taken:?}, where another one is", what()))
+        };
+    for service in &ir.outbound {
+        let is_headless = service.otherwise.is_some();
+        demand(service.addresses.is_empty() == is_headless && !service.hostnames.is_empty(), || {
+            format!("{} has no address or no host name", service.name)
+        })?;
+        if !is_headless {
+            let at = service.addresses.iter().map(|address| (*address, service.name.port)).collect();
+            add(&service.name, None, &at)?;
+        }
+    }
+    for member in &ir.members {
+        add(&member.name, Some(&member.member), &BTreeSet::from([member.place]))?;
+        let has_routes = ir.outbound.iter().any(|service| service.name == member.name);
+        demand(has_routes == member.protocol.is_http(), || format!("{} has no routes", member.name))?;
+    }
+    ir.refused.iter().try_for_each(|service| add(&service.name, service.member.as_ref(), &service.places))
 }
 
 /// I10: absence is never permission: "these" is never an empty list, which a
@@ -172,7 +206,7 @@ fn check_http_rule(rule: &HttpRule) -> Verdict {
 
 /// All routes of a service, as they are tried.
 fn routes(service: &OutboundService) -> impl Iterator<Item = &OutboundRoute> {
-    service.matched.iter().map(|matched| &matched.route).chain([&service.route])
+    service.matched.iter().map(|matched| &matched.route).chain([&service.route]).chain(&service.otherwise)
 }
 
 fn check_requests(name: &dyn std::fmt::Display, requests: &[RequestMatch]) -> Verdict {

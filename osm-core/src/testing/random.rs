@@ -17,9 +17,9 @@ use crate::identity::{ProxyId, ServiceIdentity};
 use crate::model::{
     ContainerPort, Endpoint, EndpointPort, EndpointSlice, HttpMatch, HttpRouteGroup, MeshConfig, MeshObject,
     Methods, Namespace, RouteRule, Service, ServiceAccount, ServicePort, SplitBackend, TargetPort, TcpRoute,
-    TrafficSplit, TrafficTarget, Workload,
+    TlsSettings, TlsVersion, TrafficSplit, TrafficTarget, Workload,
 };
-use crate::name::{ObjectRef, QualifiedName};
+use crate::name::{Hostname, ObjectRef, QualifiedName};
 use crate::snapshot::MeshOptions;
 use crate::source::SourceEvent;
 
@@ -94,17 +94,22 @@ fn service_port() -> impl Strategy<Value = ServicePort> {
 }
 
 fn service() -> impl Strategy<Value = MeshObject> {
-    (0..3usize, 0..4usize, 0..4u8, 0..6u8, vec(service_port(), 0..3)).prop_map(
+    (0..3usize, 0..4usize, 0..4u8, 0..8u8, vec(service_port(), 0..3)).prop_map(
         |(n, s, label, address, ports)| {
             let mut service = Service::new(service_name(n, s));
             if label > 0 {
                 service.selector.insert("app".to_owned(), format!("app{label}"));
             }
-            if address > 0 {
-                // Now and then two services claim one address.
-                let host = if address == 1 { 1 } else { (n * 4 + s) as u8 + 10 };
-                service.addresses.push(IpAddr::V4(Ipv4Addr::new(10, 96, 0, host)));
-            }
+            service.addresses = match address {
+                // Some are to have none: their members are dialled. Some have none yet.
+                0..3 => Vec::new(),
+                // Now and then two services claim one address, or that of a pod.
+                3 => vec![IpAddr::V4(Ipv4Addr::new(10, 96, 0, 1))],
+                4 => vec![pod_address(n, s)],
+                _ => vec![IpAddr::V4(Ipv4Addr::new(10, 96, 0, (n * 4 + s) as u8 + 10))],
+            };
+            service.headless = address < 3 && (address, label) != (0, 0);
+            service.publish_not_ready = address == 1;
             service.ports = ports;
             service.into()
         },
@@ -112,8 +117,8 @@ fn service() -> impl Strategy<Value = MeshObject> {
 }
 
 fn workload() -> impl Strategy<Value = MeshObject> {
-    (0..3usize, 0..5usize, 0..4usize, 0..4u8, any::<bool>(), 0..8u8).prop_map(
-        |(n, pod, account, label, ready, proxy)| {
+    (0..3usize, 0..5usize, 0..4usize, 0..4u8, any::<bool>(), 0..8u8, (hostname(), 0..4usize)).prop_map(
+        |(n, pod, account, label, ready, proxy, (hostname, subdomain))| {
             let pod_name = name(n, &format!("pod{pod}"));
             let mut workload = Workload::new(pod_name, identity(n, account).service_account);
             workload.labels.insert("app".to_owned(), format!("app{label}"));
@@ -128,6 +133,8 @@ fn workload() -> impl Strategy<Value = MeshObject> {
                 .ports
                 .push(ContainerPort { name: "web".to_owned(), port: port(8000 + u16::from(label)) });
             workload.ready = ready;
+            workload.subdomain = hostname.is_some().then(|| service_name(n, subdomain).name);
+            workload.hostname = hostname;
             workload.proxy = match proxy {
                 0 => None,
                 1 => Some("proxy-shared".parse().expect("valid")),
@@ -138,24 +145,29 @@ fn workload() -> impl Strategy<Value = MeshObject> {
     )
 }
 
+/// A host name, now and then one that another workload has as well.
+fn hostname() -> impl Strategy<Value = Option<Hostname>> {
+    (0..4u8).prop_map(|which| (which < 3).then(|| format!("web-{which}").parse().expect("valid")))
+}
+
 fn slice() -> impl Strategy<Value = MeshObject> {
-    (0..3usize, 0..4usize, 0..2u8, vec((0..5usize, any::<bool>(), any::<bool>()), 0..3)).prop_map(
-        |(n, s, which, pods)| {
-            let service = service_name(n, s);
-            let slice_name = name(n, &format!("{}-{which}", SERVICES[s]));
-            let mut slice = EndpointSlice::new(slice_name, service);
-            slice.ports.push(EndpointPort { name: "p80".to_owned(), port: port(8080) });
-            slice.endpoints = pods
-                .into_iter()
-                .map(|(pod, ready, named)| Endpoint {
-                    addresses: vec![pod_address(n, pod)],
-                    ready,
-                    workload: named.then(|| format!("pod{pod}").parse().expect("valid")),
-                })
-                .collect();
-            slice.into()
-        },
-    )
+    let endpoint = (0..5usize, any::<bool>(), any::<bool>(), hostname());
+    (0..3usize, 0..4usize, 0..2u8, vec(endpoint, 0..3)).prop_map(|(n, s, which, pods)| {
+        let service = service_name(n, s);
+        let slice_name = name(n, &format!("{}-{which}", SERVICES[s]));
+        let mut slice = EndpointSlice::new(slice_name, service);
+        slice.ports.push(EndpointPort { name: "p80".to_owned(), port: port(8080) });
+        slice.endpoints = pods
+            .into_iter()
+            .map(|(pod, ready, named, hostname)| Endpoint {
+                addresses: vec![pod_address(n, pod)],
+                ready,
+                workload: named.then(|| format!("pod{pod}").parse().expect("valid")),
+                hostname,
+            })
+            .collect();
+        slice.into()
+    })
 }
 
 fn target() -> impl Strategy<Value = MeshObject> {
@@ -231,6 +243,9 @@ fn config() -> impl Strategy<Value = MeshObject> {
             MeshConfig::new(if other == 0 { name(0, "other-config") } else { options.mesh_config });
         config.permissive = permissive;
         config.egress = egress;
+        let mut tls = TlsSettings::default();
+        tls.oldest = if other == 1 { TlsVersion::V1_3 } else { tls.oldest };
+        config.tls = tls.into();
         config.into()
     })
 }

@@ -79,20 +79,6 @@ fn a_named_target_port_is_each_pods_own() {
 }
 
 #[test]
-fn a_headless_service_is_served_but_not_dialled_and_says_so() {
-    let mut headless = service("web", "server", 1, &[(80, number(8080), "http")]);
-    headless.addresses.clear();
-    let snapshot = mesh([
-        pod("server", "server", 2).into(),
-        headless.into(),
-        target("t", "buyer", "server", &[http()]).into(),
-    ]);
-    assert_eq!(dialled(&ir(&snapshot, "buyer")), Vec::<String>::new());
-    assert!(access(&ir(&snapshot, "server"), "web", 8080).starts_with("shop/t "));
-    assert_eq!(codes(&snapshot), ["headless-service spec.clusterIP"]);
-}
-
-#[test]
 fn a_pod_without_proxy_or_not_ready_is_no_endpoint() {
     let mut bare = pod("bare", "server", 3);
     bare.proxy = None;
@@ -120,6 +106,7 @@ fn a_pod_without_proxy_or_not_ready_is_no_endpoint() {
         addresses: vec![[10, 244, 0, host].into()],
         ready: true,
         workload: Some(object(pod)),
+        hostname: None,
     };
     slice.endpoints =
         vec![endpoint("server", 2), endpoint("bare", 3), endpoint("starting", 4), endpoint("server", 9)];

@@ -85,6 +85,7 @@ fn routes(snapshot: &MeshSnapshot, port: u16) -> Vec<String> {
     let leads = |route: &OutboundRoute| match route {
         OutboundRoute::Single(to) => to.to_string(),
         OutboundRoute::Weighted { backends, .. } => format!("{backends:?}"),
+        OutboundRoute::Member(name) => format!("member of {name}"),
         OutboundRoute::Unavailable { .. } => "nowhere".to_owned(),
     };
     let matched = dialled.matched.iter().map(|matched| {

@@ -4,8 +4,11 @@ use serde_json::{Value, json};
 
 use super::schema;
 use crate::manifest::{
-    HttpRouteGroupSpec, ManifestKind, MeshConfigSpec, TcpRouteSpec, TrafficSplitSpec, TrafficTargetSpec,
+    HttpRouteGroupSpec, ManifestKind, MeshConfigSpec, RootCertificateSpec, TcpRouteSpec, TrafficSplitSpec,
+    TrafficTargetSpec,
 };
+use crate::status::PolicyStatus;
+use crate::status::root::RootStatus;
 
 /// What is said of a kind.
 pub(super) struct Defined {
@@ -13,6 +16,7 @@ pub(super) struct Defined {
     pub(super) short_name: &'static str,
     /// The newest first.
     pub(super) versions: Vec<Version>,
+    pub(super) status: Value,
     pub(super) columns: Vec<Column>,
     /// Whether an object without a `spec` means nothing.
     pub(super) needs_spec: bool,
@@ -56,11 +60,13 @@ pub(super) fn all() -> Vec<Defined> {
         kind,
         short_name,
         versions: vec![Version { name: version, spec }],
+        status: schema::of::<PolicyStatus>(),
         columns: policy_columns().into(),
         needs_spec: true,
     };
     vec![
         mesh_config(),
+        mesh_root_certificate(),
         policy(ManifestKind::TrafficTarget, "tt", "v1alpha3", schema::of::<TrafficTargetSpec>()),
         policy(ManifestKind::HttpRouteGroup, "htr", "v1alpha4", schema::of::<HttpRouteGroupSpec>()),
         policy(ManifestKind::TcpRoute, "tr", "v1alpha4", schema::of::<TcpRouteSpec>()),
@@ -74,11 +80,28 @@ fn mesh_config() -> Defined {
         kind: ManifestKind::MeshConfig,
         short_name: "meshconfig",
         versions: vec![Version { name: "v1alpha2", spec: schema::of::<MeshConfigSpec>() }],
+        status: schema::of::<PolicyStatus>(),
         columns: vec![
             setting("Permissive", ".spec.traffic.enablePermissiveTrafficPolicyMode"),
             setting("Egress", ".spec.traffic.enableEgress"),
         ],
         needs_spec: false,
+    }
+}
+
+fn mesh_root_certificate() -> Defined {
+    let text = |name, path| Column { name, kind: "string", path };
+    Defined {
+        kind: ManifestKind::MeshRootCertificate,
+        short_name: "mrc",
+        versions: vec![Version { name: "v1alpha2", spec: schema::of::<RootCertificateSpec>() }],
+        status: schema::of::<RootStatus>(),
+        columns: vec![
+            text("Role", ".spec.role"),
+            text("Trust Domain", ".spec.trustDomain"),
+            text("State", ".status.state"),
+        ],
+        needs_spec: true,
     }
 }
 
@@ -97,6 +120,7 @@ fn traffic_split() -> Defined {
             Version { name: "v1alpha3", spec: newest },
             Version { name: "v1alpha2", spec: without_matches },
         ],
+        status: schema::of::<PolicyStatus>(),
         columns: [service].into_iter().chain(policy_columns()).collect(),
         needs_spec: true,
     }

@@ -1,11 +1,10 @@
 //! Schemas of structs, in the form that API servers take: "structural" schemas, in
 //! which every field has one type.
 
+use osm_core::name::MAX_NAME_LENGTH;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value};
-
-use crate::status::PolicyStatus;
 
 /// Under this name a field says what the API server writes where it is left out.
 /// What the struct itself takes then is no default in that sense: an object stays
@@ -14,6 +13,10 @@ pub(crate) const WRITTEN_DEFAULT: &str = "x-written-default";
 
 /// A duration as Go writes it, or nothing.
 pub(crate) const DURATION: &str = r"^(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h))+)?$";
+/// A name with dots.
+const DNS_SUBDOMAIN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+/// A name without.
+const DNS_LABEL: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 /// A network of IPv4 addresses.
 const IPV4_NETWORK: &str = r"^((25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\.){3}(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])/(3[0-2]|[12]?[0-9])$";
 
@@ -26,9 +29,14 @@ pub(super) fn of<T: JsonSchema>() -> Value {
     schema
 }
 
-/// The schema of a `status`.
-pub(super) fn status() -> Value {
-    of::<PolicyStatus>()
+/// A name with dots, as Kubernetes gives objects.
+pub(crate) fn dns_subdomain(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "maxLength": MAX_NAME_LENGTH, "pattern": DNS_SUBDOMAIN })
+}
+
+/// A name without dots, as Kubernetes gives namespaces.
+pub(crate) fn dns_label(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "maxLength": 63, "pattern": DNS_LABEL })
 }
 
 /// Networks of IPv4 addresses.

@@ -48,6 +48,8 @@ fn every_field_has_one_type_and_no_word_that_an_api_server_refuses() {
         "maxLength",
         "minItems",
         "maxItems",
+        "minProperties",
+        "maxProperties",
         "default",
         "x-kubernetes-int-or-string",
         "x-kubernetes-validations",
@@ -104,6 +106,21 @@ fn defaults_words_patterns_and_bounds_are_those_of_the_kinds() {
     assert!(traffic["outboundIPRangeExclusionList"]["items"]["pattern"].is_string());
     let target = spec(ManifestKind::TrafficTarget, "v1alpha3");
     assert_eq!(target["required"], json!(["destination", "sources", "rules"]));
+    let root = spec(ManifestKind::MeshRootCertificate, "v1alpha2");
+    assert_eq!(root["required"], json!(["provider", "role"]));
+    let root = &root["properties"];
+    assert_eq!(root["trustDomain"]["default"], "cluster.local");
+    assert_eq!(root["role"]["enum"], json!(["passive", "active", "inactive"]));
+    assert_eq!(
+        (&root["provider"]["minProperties"], &root["provider"]["maxProperties"]),
+        (&json!(1), &json!(1))
+    );
+    for unchanging in ["provider", "trustDomain", "spiffeEnabled"] {
+        assert_eq!(
+            root[unchanging]["x-kubernetes-validations"][0]["rule"], "self == oldSelf",
+            "{unchanging}"
+        );
+    }
     assert!(spec(ManifestKind::TrafficSplit, "v1alpha4")["properties"]["matches"].is_object());
     assert!(spec(ManifestKind::TrafficSplit, "v1alpha2")["properties"].get("matches").is_none());
 }

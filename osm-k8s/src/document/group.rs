@@ -8,7 +8,7 @@ use crate::manifest::ManifestKind;
 const ENDINGS: [&str; 2] = ["smi-spec.io", "openservicemesh.io"];
 
 /// Kinds of SMI and of Open Service Mesh that are not carried, by group.
-const NOT_CARRIED: [(&str, &str); 10] = [
+const NOT_CARRIED: [(&str, &str); 9] = [
     ("specs.smi-spec.io", "UDPRoute"),
     ("metrics.smi-spec.io", "TrafficMetrics"),
     ("policy.openservicemesh.io", "Egress"),
@@ -16,7 +16,6 @@ const NOT_CARRIED: [(&str, &str); 10] = [
     ("policy.openservicemesh.io", "Retry"),
     ("policy.openservicemesh.io", "Telemetry"),
     ("policy.openservicemesh.io", "UpstreamTrafficSetting"),
-    ("config.openservicemesh.io", "MeshRootCertificate"),
     ("config.openservicemesh.io", "ExtensionService"),
     ("config.openservicemesh.io", "MultiClusterService"),
 ];

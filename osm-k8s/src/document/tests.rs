@@ -147,22 +147,36 @@ fn every_version_of_a_split_that_is_read_is_named_where_another_is_written() {
 }
 
 #[test]
+fn each_kind_of_smi_is_read_in_the_version_that_open_service_mesh_served() {
+    let target = "destination: {kind: ServiceAccount, name: a}, sources: [], rules: []";
+    let served = [
+        ("access.smi-spec.io/v1alpha3", "TrafficTarget", target),
+        ("specs.smi-spec.io/v1alpha4", "HTTPRouteGroup", "matches: []"),
+        ("specs.smi-spec.io/v1alpha4", "TCPRoute", "matches: {ports: [80]}"),
+        ("split.smi-spec.io/v1alpha2", "TrafficSplit", "service: a, backends: []"),
+    ];
+    for (version, kind, spec) in served {
+        let text =
+            format!("{{apiVersion: {version}, kind: {kind}, metadata: {{name: a}}, spec: {{{spec}}}}}");
+        assert_eq!(summary(text.as_bytes()), [(1, format!("{kind} default/a"))]);
+    }
+}
+
+#[test]
 fn a_kind_that_nobody_knows_in_a_group_of_meshes_is_a_mistake() {
     for (version, kind, kinds) in [
         ("access.smi-spec.io/v1alpha3", "TraficTarget", "TrafficTarget"),
         ("specs.smi-spec.io/v1alpha4", "HttpRouteGroup", "HTTPRouteGroup and TCPRoute"),
-        ("config.openservicemesh.io/v1alpha2", "Meshconfig", "MeshConfig"),
+        ("config.openservicemesh.io/v1alpha2", "Meshconfig", "MeshConfig and MeshRootCertificate"),
         ("acess.smi-spec.io/v1alpha3", "TraficTarget", "no kind of its group"),
     ] {
         let problem = problem(&format!("{{apiVersion: {version}, kind: {kind}, metadata: {{name: a}}}}"));
         assert_eq!((problem.code, problem.field.as_str()), ("unknown-kind", "kind"));
         assert!(problem.message.contains(kinds), "{problem}");
     }
-    for (version, kind) in [
-        ("policy.openservicemesh.io/v1alpha1", "Egress"),
-        ("config.openservicemesh.io/v1alpha2", "MeshRootCertificate"),
-        ("specs.smi-spec.io/v1alpha4", "UDPRoute"),
-    ] {
+    for (version, kind) in
+        [("policy.openservicemesh.io/v1alpha1", "Egress"), ("specs.smi-spec.io/v1alpha4", "UDPRoute")]
+    {
         let text = format!("{{apiVersion: {version}, kind: {kind}, metadata: {{name: a}}}}");
         assert_eq!(summary(text.as_bytes()), [(1, format!("not yet {version} {kind}"))]);
     }

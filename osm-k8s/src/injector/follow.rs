@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use kube::Api;
-use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+use kube::core::DynamicObject;
 use kube::runtime::watcher::{Config, Event};
 use kube::runtime::{WatchStreamExt, watcher};
 use osm_core::name::QualifiedName;
@@ -49,9 +49,7 @@ impl SettingsDriver {
 
     /// Follows the MeshConfig for ever. One that can't be read leaves the last one in force.
     pub async fn run(self) {
-        let kind = ManifestKind::MeshConfig;
-        let (group, version) = kind.api_version().split_once('/').expect("the kind has a group");
-        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind.name()));
+        let resource = ManifestKind::MeshConfig.resource();
         let objects: Api<DynamicObject> =
             Api::namespaced_with(self.server.kube(), self.name.namespace.as_str(), &resource);
         let config = Config::default().fields(&format!("metadata.name={}", self.name.name));

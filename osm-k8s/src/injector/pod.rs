@@ -7,9 +7,12 @@ use serde_json::Value;
 
 use super::decision::{Decision, OfMesh, OfNamespace, Texts, UnclearAnnotation, answer};
 use super::patch::{Operation, Place, add_element, add_member};
-use super::settings::{InjectionSettings, SidecarKind};
+use super::settings::{InjectionSettings, ProxyIdentity, SidecarKind};
 use super::sidecar::{Launcher, Needs};
-use super::{IDENTITY_VOLUME, INIT_CONTAINER, PROXY_CONTAINER, exclusions, init_container, probes, sidecar};
+use super::{
+    IDENTITY_VOLUME, INIT_CONTAINER, PROXY_CONTAINER, exclusions, init_container, probes, secret_name,
+    sidecar,
+};
 use crate::manifest::PROXY_UUID_LABEL;
 
 /// The annotation, on namespaces, that asks for metrics of their pods.
@@ -112,18 +115,21 @@ impl Injector {
         if has_sidecar(pod)? {
             // A copy, or a second look at the same pod: only the name is its own.
             injection.operations.push(label);
+            injection.follow_secret(pod, settings.identity, proxy);
             return Ok(injection);
         }
         injection.check(pod);
         let metrics = answer(namespace.annotations, METRICS_ANNOTATION, "namespace")?.unwrap_or(false);
         let interception = exclusions::of_pod(&annotations, &settings.interception)?;
         let Injection { operations, warnings, .. } = &mut injection;
-        let needs = Needs { probes: probes::rewrite(pod, &interception, operations, warnings), metrics };
+        let probes = probes::rewrite(pod, &interception, operations, warnings);
+        let needs = Needs { probes, metrics, identity: settings.identity };
         operations.push(label);
         if metrics {
             operations.extend(scraping(pod));
         }
-        operations.push(add_element(pod, "/spec/volumes", Place::End, sidecar::volume()));
+        let volume = sidecar::volume(settings.identity, proxy);
+        operations.push(add_element(pod, "/spec/volumes", Place::End, volume));
         let proxy = sidecar::container(settings, &(self.launcher)(&needs));
         let init = init_container::container(settings, &interception);
         operations.extend(containers(pod, settings.kind, init, proxy));
@@ -142,6 +148,22 @@ impl Injection {
         };
         if asks {
             self.warnings.push(format!("the pod asks for a proxy and gets none: {reason}"));
+        }
+    }
+
+    /// Gives a copy the Secret of its own proxy, if the copied one has a Secret.
+    fn follow_secret(&mut self, pod: &Value, identity: ProxyIdentity, proxy: &ProxyUuid) {
+        let Some((path, copied)) = sidecar::secret_in(pod) else { return };
+        let own = secret_name(proxy);
+        if copied != own {
+            self.operations.push(Operation::Replace { path, value: own.into() });
+        }
+        if identity != ProxyIdentity::Secret {
+            self.warnings.push(
+                "the pod is a copy whose proxy needs a Secret, and this mesh makes none any more; create it from \
+                 its template"
+                    .to_owned(),
+            );
         }
     }
 

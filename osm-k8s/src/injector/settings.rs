@@ -24,6 +24,16 @@ impl SidecarKind {
     }
 }
 
+/// What a proxy proves itself with to its control plane.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ProxyIdentity {
+    /// The token of its pod, which Kubernetes keeps fresh: there is no key at rest.
+    #[default]
+    Token,
+    /// A certificate, in a Secret of its pod: the way of Open Service Mesh.
+    Secret,
+}
+
 /// The first version of Kubernetes whose init containers may go on, unless told not to.
 const FIRST_WITH_NATIVE: u32 = 29;
 
@@ -42,6 +52,8 @@ pub struct SidecarDefaults {
     pub pull_policy: String,
     /// How proxies stand in their pods; `None` is natively where the cluster knows that.
     pub kind: Option<SidecarKind>,
+    /// What proxies prove themselves with.
+    pub identity: ProxyIdentity,
 }
 
 /// What holds for the next pod.
@@ -53,6 +65,7 @@ pub struct InjectionSettings {
     pub(super) init_image: String,
     pub(super) pull_policy: String,
     pub(super) kind: SidecarKind,
+    pub(super) identity: ProxyIdentity,
     pub(super) log_level: &'static str,
     pub(super) resources: Option<Value>,
     pub(super) privileged_init: bool,
@@ -87,6 +100,7 @@ impl SidecarDefaults {
             init_image: or(&sidecar.init_container_image, &self.init_image),
             pull_policy: self.pull_policy.clone(),
             kind: self.kind.unwrap_or(of_cluster),
+            identity: self.identity,
             log_level: log_level(sidecar.log_level),
             resources: sidecar.resources.clone().filter(Value::is_object),
             privileged_init: sidecar.enable_privileged_init_container,

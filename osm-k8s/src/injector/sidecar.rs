@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use osm_core::identity::ProxyUuid;
 use osm_core::interception::{HEALTHCHECK_PORT, INBOUND_PORT, METRICS_PORT, PROXY_UID};
 use osm_core::probe::AnsweredProbe;
 use serde_json::{Value, json};
 
-use super::settings::{InjectionSettings, SidecarKind};
-use super::{IDENTITY_FOLDER, IDENTITY_VOLUME, PROXY_CONTAINER, TOKEN_AUDIENCE, TOKEN_FILE};
+use super::settings::{InjectionSettings, ProxyIdentity, SidecarKind};
+use super::{IDENTITY_FOLDER, IDENTITY_VOLUME, PROXY_CONTAINER, TOKEN_AUDIENCE, TOKEN_FILE, secret_name};
 use crate::manifest::PROXY_UUID_LABEL;
 use crate::trust_bundle::TRUST_CONFIG_MAP;
 
@@ -23,12 +24,14 @@ pub struct Needs {
     pub probes: Vec<AnsweredProbe>,
     /// Whether it shows its metrics.
     pub metrics: bool,
+    /// What it proves itself with.
+    pub identity: ProxyIdentity,
 }
 
 /// What a proxy is started with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Launch {
-    /// Its configuration: it takes the token and the authorities from
+    /// Its configuration: it takes what it proves itself with and the authorities from
     /// [`IDENTITY_FOLDER`], its name from arguments, and says on [`HEALTHCHECK_PORT`] whether it is ready.
     pub config: String,
     /// Arguments beside those that give it its configuration and name.
@@ -97,14 +100,30 @@ pub(super) fn container(settings: &InjectionSettings, launch: &Launch) -> Value 
     container
 }
 
-/// The volume with the pod's token and the authorities of the mesh.
-pub(super) fn volume() -> Value {
-    json!({ "name": IDENTITY_VOLUME, "projected": { "sources": [
-        { "serviceAccountToken": {
+/// The volume with what a proxy proves itself with and the authorities of the mesh. Kubernetes
+/// starts nothing of the pod until all of it is there.
+pub(super) fn volume(identity: ProxyIdentity, proxy: &ProxyUuid) -> Value {
+    let own = match identity {
+        ProxyIdentity::Token => json!({ "serviceAccountToken": {
             "audience": TOKEN_AUDIENCE, "expirationSeconds": TOKEN_LIFE, "path": TOKEN_FILE,
-        } },
-        { "configMap": { "name": TRUST_CONFIG_MAP } },
-    ] } })
+        } }),
+        ProxyIdentity::Secret => json!({ "secret": { "name": secret_name(proxy) } }),
+    };
+    // The authorities are not in the Secret, so that a new root is one write for a namespace.
+    let sources = [own, json!({ "configMap": { "name": TRUST_CONFIG_MAP } })];
+    json!({ "name": IDENTITY_VOLUME, "projected": { "sources": sources } })
+}
+
+/// Where a pod's volume names the Secret of its proxy, and which; `None` if it has none.
+pub(super) fn secret_in(pod: &Value) -> Option<(String, &str)> {
+    let volumes = pod["spec"]["volumes"].as_array()?.iter().enumerate();
+    let (volume, sources) = volumes
+        .filter(|(_, volume)| volume["name"] == IDENTITY_VOLUME)
+        .find_map(|(index, volume)| Some((index, volume["projected"]["sources"].as_array()?)))?;
+    sources.iter().enumerate().find_map(|(source, one)| {
+        let name = one["secret"]["name"].as_str()?;
+        Some((format!("/spec/volumes/{volume}/projected/sources/{source}/secret/name"), name))
+    })
 }
 
 /// What both containers have of the settings.

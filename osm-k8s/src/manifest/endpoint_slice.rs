@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU16;
 
 use osm_core::model;
-use osm_core::name::{Kind, ObjectName, ObjectRef, QualifiedName};
+use osm_core::name::{Hostname, Kind, ObjectName, ObjectRef, QualifiedName};
 use serde::Deserialize;
 
 use super::conversion::{Findings, shown};
@@ -58,6 +58,9 @@ pub struct Endpoint {
     /// Whose addresses these are.
     #[serde(default)]
     pub target_ref: Option<TargetRef>,
+    /// Its host name, before the name of the service; empty when it has none.
+    #[serde(default, deserialize_with = "field::nullable")]
+    pub hostname: String,
 }
 
 /// Whether an endpoint serves. What is not said is `None`.
@@ -183,7 +186,21 @@ impl Endpoint {
             addresses,
             ready: self.conditions.ready.unwrap_or(true) && !self.conditions.terminating.unwrap_or(false),
             workload: workload.and_then(|target| target.name.clone()),
+            hostname: self.hostname(index, findings),
         })
+    }
+
+    fn hostname(&self, index: usize, findings: &mut Findings) -> Option<Hostname> {
+        if self.hostname.is_empty() {
+            return None;
+        }
+        let parsed = self.hostname.parse();
+        let message = |error| format!("{error}; it is known by its address only");
+        parsed
+            .map_err(|error| {
+                findings.error("bad-hostname", format!("endpoints[{index}].hostname"), message(error))
+            })
+            .ok()
     }
 }
 
@@ -232,6 +249,20 @@ mod tests {
         let pods: Vec<_> =
             slice.endpoints.iter().map(|one| one.workload.as_ref().map(|p| p.as_str())).collect();
         assert_eq!(pods, [Some("p"), None]);
+    }
+
+    #[test]
+    fn a_host_name_is_kept_and_one_that_is_none_is_named_and_left_out() {
+        let slice = slice(
+            "addressType: IPv4, endpoints: [{addresses: [10.0.0.1], hostname: web-0}, {addresses: [10.0.0.2], hostname: null}]",
+        );
+        let names: Vec<_> =
+            slice.endpoints.iter().map(|one| one.hostname.as_ref().map(ToString::to_string)).collect();
+        assert_eq!(names, [Some("web-0".to_owned()), None]);
+        let text = text("addressType: IPv4, endpoints: [{addresses: [10.0.0.1], hostname: a.b}]");
+        assert_eq!(findings(&text), ["bad-hostname endpoints[0].hostname"]);
+        let [MeshObject::EndpointSlice(slice)] = &convert(&text).objects[..] else { panic!("no slice") };
+        assert_eq!((slice.endpoints.len(), &slice.endpoints[0].hostname), (1, &None));
     }
 
     #[test]

@@ -4,8 +4,10 @@
 //! does not do yet is named, so that nobody relies on it.
 
 mod spec;
+mod tls;
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use osm_core::interception::InterfaceName;
@@ -54,8 +56,10 @@ impl MeshConfig {
         fact.egress = self.spec.traffic.enable_egress;
         fact.service_certificate_validity = self.certificate_validity(&mut findings);
         fact.service_key = self.service_key(&mut findings);
+        fact.tls = Arc::new(tls::settings(&self.spec.sidecar, fact.service_key, &mut findings));
         fact.max_data_plane_connections = NonZeroU32::new(self.spec.sidecar.max_data_plane_connections);
         self.check_resync(&mut findings);
+        self.check_flags(&mut findings);
         self.check_interfaces(&mut findings);
         for field in self.spec.fields_without_effect() {
             findings.warning("no-effect-yet", field, "this field has no effect yet");
@@ -63,13 +67,15 @@ impl MeshConfig {
         findings.with(fact)
     }
 
-    /// RSA of the size that is asked for. The proxies' TLS has three sizes; one in
-    /// between is raised to the next.
+    /// The key of the size that is asked for: RSA, or an elliptic curve of 256 or 384 bits. The proxies'
+    /// TLS has three sizes of RSA; one in between is raised to the next.
     fn service_key(&self, findings: &mut Findings) -> model::ServiceKey {
         let path = "spec.certificate.certKeyBitSize";
         let asked = self.spec.certificate.cert_key_bit_size;
         let (key, size) = match asked {
             0 => return model::ServiceKey::default(),
+            256 => return model::ServiceKey::P256,
+            384 => return model::ServiceKey::P384,
             2048 => return model::ServiceKey::Rsa2048,
             3072 => return model::ServiceKey::Rsa3072,
             4096 => return model::ServiceKey::Rsa4096,
@@ -77,7 +83,7 @@ impl MeshConfig {
             3073..4096 => (model::ServiceKey::Rsa4096, 4096),
             _ => {
                 let message = format!(
-                    "{asked} is no size for RSA keys; ECDSA P-256 is used. Write 2048, 3072 or 4096, or leave it out"
+                    "{asked} is no size for keys; ECDSA P-256 is used. Write 256 or 384 for ECDSA, 2048, 3072 or 4096 for RSA, or leave it out"
                 );
                 findings.error("bad-key-size", path, message);
                 return model::ServiceKey::default();
@@ -86,6 +92,13 @@ impl MeshConfig {
         let message = format!("RSA keys have 2048, 3072 or 4096 bits; for {asked}, {size} are used");
         findings.warning("key-size-raised", path, message);
         key
+    }
+
+    fn check_flags(&self, findings: &mut Findings) {
+        if self.spec.feature_flags.enable_mesh_root_certificate {
+            let message = "MeshRootCertificates are read in any case. The field is not needed; remove it";
+            findings.info("not-needed", "spec.featureFlags.enableMeshRootCertificate", message);
+        }
     }
 
     fn check_interfaces(&self, findings: &mut Findings) {
@@ -198,10 +211,10 @@ mod tests {
     initContainerImage: c
     resources: {limits: {cpu: 1}}
     configResyncInterval: 30s
-    tlsMinProtocolVersion: TLSv1_1
+    tlsMinProtocolVersion: TLSv1_2
     tlsMaxProtocolVersion: TLSv1_2
-    cipherSuites: [a]
-    ecdhCurves: [b]
+    cipherSuites: [ECDHE-RSA-AES128-GCM-SHA256]
+    ecdhCurves: [P-256]
     localProxyMode: PodIP
   traffic:
     enableEgress: true
@@ -236,17 +249,18 @@ mod tests {
         );
         let found = findings(&text);
         for field in [
-            "spec.sidecar.tlsMinProtocolVersion",
+            "spec.sidecar.envoyWindowsImage",
             "spec.traffic.inboundExternalAuthorization",
             "spec.observability.tracing",
             "spec.certificate.ingressGateway",
-            "spec.featureFlags.enableMeshRootCertificate",
         ] {
             assert!(found.contains(&format!("no-effect-yet {field}")), "{field} is not in {found:#?}");
         }
-        assert!(found.contains(&"not-needed spec.sidecar.configResyncInterval".to_owned()), "{found:#?}");
+        for field in ["spec.sidecar.configResyncInterval", "spec.featureFlags.enableMeshRootCertificate"] {
+            assert!(found.contains(&format!("not-needed {field}")), "{field} is not in {found:#?}");
+        }
         let others = found.iter().filter(|one| !one.starts_with("no-effect-yet "));
-        assert_eq!(others.count(), 1, "{found:#?}");
+        assert_eq!(others.count(), 2, "{found:#?}");
         assert!(!found.iter().any(|one| one.contains("enableEgress ") || one.contains("logLevel")));
     }
 
@@ -281,12 +295,14 @@ mod tests {
         for none in ["0", "null"] {
             assert_eq!(of(none), (ServiceKey::P256, vec![]));
         }
+        assert_eq!(of("256"), (ServiceKey::P256, vec![]));
+        assert_eq!(of("384"), (ServiceKey::P384, vec![]));
         assert_eq!(of("2048"), (ServiceKey::Rsa2048, vec![]));
         assert_eq!(of("3072"), (ServiceKey::Rsa3072, vec![]));
         assert_eq!(of("4096"), (ServiceKey::Rsa4096, vec![]));
         assert_eq!(of("2500"), (ServiceKey::Rsa3072, vec![format!("key-size-raised {path}")]));
         assert_eq!(of("4095"), (ServiceKey::Rsa4096, vec![format!("key-size-raised {path}")]));
-        for bad in ["1", "1024", "2047", "4097", "8192"] {
+        for bad in ["1", "521", "1024", "2047", "4097", "8192"] {
             assert_eq!(of(bad), (ServiceKey::P256, vec![format!("bad-key-size {path}")]), "{bad}");
         }
     }

@@ -1,9 +1,10 @@
 //! Pod (v1), and the pod template that a Deployment makes pods from.
 
 use std::net::IpAddr;
+use std::str::FromStr;
 
 use osm_core::model;
-use osm_core::name::{Kind, NamespaceName, ObjectName, ObjectRef};
+use osm_core::name::{InvalidName, Kind, NamespaceName, ObjectName, ObjectRef};
 use serde::Deserialize;
 
 use super::conversion::{Findings, shown};
@@ -13,7 +14,7 @@ use super::{Container, Conversion, Metadata, field};
 pub const PROXY_UUID_LABEL: &str = "osm-proxy-uuid";
 
 /// The service account of a pod that names none.
-const DEFAULT_SERVICE_ACCOUNT: &str = "default";
+pub(crate) const DEFAULT_SERVICE_ACCOUNT: &str = "default";
 /// The most addresses that a pod can have: one of each family.
 const MAX_POD_ADDRESSES: usize = 2;
 /// The most ports that the containers of a pod can declare by name.
@@ -48,6 +49,12 @@ pub struct PodSpec {
     /// `None` is 30.
     #[serde(default)]
     pub termination_grace_period_seconds: Option<u32>,
+    /// Its host name; empty when that is its own name.
+    #[serde(default, deserialize_with = "field::nullable")]
+    pub hostname: String,
+    /// The headless service under whose name its host name is known; empty for none.
+    #[serde(default, deserialize_with = "field::nullable")]
+    pub subdomain: String,
     /// Whether it shares the network of its node.
     #[serde(default, deserialize_with = "field::nullable")]
     pub host_network: bool,
@@ -143,8 +150,20 @@ impl Pod {
         fact.labels.clone_from(&self.metadata.labels);
         fact.addresses = self.addresses(&mut findings);
         fact.ports = self.named_ports(&mut findings);
+        fact.hostname = own_name(&self.spec.hostname, "spec.hostname", &mut findings);
+        fact.subdomain = own_name(&self.spec.subdomain, "spec.subdomain", &mut findings);
         fact.ready = self.status.conditions.iter().any(|one| one.kind == "Ready" && one.status == "True");
         fact.proxy = self.metadata.labels.get(PROXY_UUID_LABEL).and_then(|uuid| match uuid.parse() {
+            // Its addresses are the node's, and so not its own to serve at.
+            Ok(_) if self.spec.host_network => {
+                findings.error(
+                    "proxy-on-host-network",
+                    "spec.hostNetwork",
+                    "a pod in the network of its node can't have a proxy; it is outside of the mesh"
+                        .to_owned(),
+                );
+                None
+            }
             Ok(uuid) => Some(uuid),
             Err(error) => {
                 findings.error(
@@ -212,6 +231,16 @@ fn push_address(
     }
 }
 
+/// A name that a pod may have besides its own; `None` when it has none, or none that is valid.
+fn own_name<N: FromStr<Err = InvalidName>>(text: &str, field: &str, findings: &mut Findings) -> Option<N> {
+    if text.is_empty() {
+        return None;
+    }
+    let named =
+        |error| findings.error("bad-hostname", field, format!("{error}; nobody can ask for the pod by it"));
+    text.parse().map_err(named).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use crate::manifest::testing::{convert, fact, findings};
@@ -273,6 +302,15 @@ status:
              status: {conditions: [{type: Ready, status: 'False'}]}}",
         );
         assert!(!pod.ready);
+    }
+
+    #[test]
+    fn a_pod_in_the_network_of_its_node_has_no_proxy_whatever_its_label_says() {
+        let text = "{apiVersion: v1, kind: Pod, metadata: {name: a, labels: {osm-proxy-uuid: 6f1a}}, \
+             spec: {hostNetwork: true}, status: {podIP: 10.0.0.1}}";
+        assert_eq!(findings(text), ["proxy-on-host-network spec.hostNetwork"]);
+        let MeshObject::Workload(pod) = &convert(text).objects[0] else { panic!("not a workload") };
+        assert!(pod.proxy.is_none());
     }
 
     #[test]

@@ -49,6 +49,9 @@ pub struct ServiceSpec {
     /// Its ports.
     #[serde(default, deserialize_with = "field::nullable")]
     pub ports: Vec<ServicePort>,
+    /// Whether pods are its endpoints before they are ready.
+    #[serde(default, deserialize_with = "field::nullable")]
+    pub publish_not_ready_addresses: bool,
 }
 
 /// A port of a Service.
@@ -103,8 +106,10 @@ impl Service {
         let mut fact = model::Service::new(name);
         fact.meta = self.metadata.meta();
         fact.selector.clone_from(&self.spec.selector);
+        fact.headless = self.is_headless();
         fact.addresses = self.addresses(&mut findings);
         fact.ports = self.ports(&mut findings);
+        fact.publish_not_ready = self.spec.publish_not_ready_addresses;
         findings.with(fact)
     }
 
@@ -231,10 +236,20 @@ mod tests {
     }
 
     #[test]
-    fn a_headless_service_and_one_without_address_yet_have_no_address() {
-        for spec in ["{clusterIP: None}", "{clusterIPs: ['None']}", "{clusterIP: ''}"] {
-            assert!(service(spec).addresses.is_empty(), "{spec}");
+    fn only_a_service_that_asks_for_no_address_is_headless() {
+        for (spec, headless) in [
+            ("{clusterIP: None}", true),
+            ("{clusterIPs: ['None']}", true),
+            ("{clusterIP: ''}", false),
+            ("{clusterIPs: []}", false),
+            ("{}", false),
+        ] {
+            let fact = service(spec);
+            assert!(fact.addresses.is_empty() && fact.headless == headless, "{spec}");
         }
+        let bad = text("{clusterIP: 127.0.0.1}");
+        let MeshObject::Service(fact) = &convert(&bad).objects[0] else { panic!("not a service") };
+        assert!(fact.addresses.is_empty() && !fact.headless, "it has an address, and a bad one");
         assert_eq!(service("null").ports, []);
     }
 

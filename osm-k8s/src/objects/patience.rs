@@ -3,9 +3,10 @@
 use std::future::Future;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::ObjectsError;
+use crate::client::bounded;
 
 /// How often an object that is waited for is looked at.
 const LOOK: Duration = Duration::from_millis(300);
@@ -14,10 +15,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// An answer of the server, unless it takes too long.
 pub(super) async fn in_time<T>(answer: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
-    timeout(ANSWER_TIMEOUT, answer).await.unwrap_or_else(|_| {
-        let late = format!("it has not answered within {} s", ANSWER_TIMEOUT.as_secs());
-        Err(kube::Error::Service(late.into()))
-    })
+    bounded(ANSWER_TIMEOUT, answer).await
 }
 
 /// Looks again and again at what is waited for, until that is nothing.

@@ -68,7 +68,7 @@ async fn a_server_that_says_nothing_is_given_up_with_words_to_that_effect() {
         objects.log("shop", "till", "envoy", 1).await.map(drop).unwrap_err(),
     ] {
         let ObjectsError::Unavailable { source, .. } = &error else { panic!("{error:?}") };
-        assert!(source.to_string().contains("not answered within 60 s"), "{source}");
+        assert!(source.to_string().contains("did not answer within 60s"), "{source}");
     }
     assert_eq!(begun.elapsed().as_secs(), 7 * 60);
 }

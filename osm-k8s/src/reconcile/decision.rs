@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 
+use semver::Version;
 use serde_json::{Value, json};
 
 use super::anchor::VERSION_LABEL;
@@ -71,15 +72,12 @@ fn label<'o>(object: &'o Value, name: &str) -> Option<&'o str> {
     object["metadata"]["labels"][name].as_str()
 }
 
-/// The order of two versions, as of Semantic Versioning: a version is newer than those that lead up to it.
+/// The order of two versions, as of Semantic Versioning. Of two builds of one version, one is the newer
+/// as well, so that two never take turns. What is no version is older than all.
 fn order(one: &str, other: &str) -> Ordering {
-    let parts = |version: &str| {
-        let (numbers, before) =
-            version.split_once('-').map_or((version, None), |(n, b)| (n, Some(b.to_owned())));
-        let numbers: Vec<u64> = numbers.split('.').map_while(|number| number.parse().ok()).collect();
-        (numbers, before.is_none(), before)
-    };
-    parts(one).cmp(&parts(other))
+    // A label has an underscore where a version has a plus.
+    let version = |text: &str| Version::parse(&text.replace('_', "+")).ok();
+    version(one).cmp(&version(other))
 }
 
 /// Whether a value is the wanted one, but for what an API server adds where nothing is said.
@@ -239,7 +237,12 @@ mod tests {
             ("1.2.0", "1.2.0", Ordering::Equal),
             ("1.10.0", "1.9.9", Ordering::Greater),
             ("1.2.0-rc.1", "1.2.0", Ordering::Less),
+            ("1.2.0-rc.10", "1.2.0-rc.9", Ordering::Greater),
+            ("1.2.0-rc.1", "1.2.0-beta.3", Ordering::Greater),
             ("2.0.0", "1.9.0-rc.1", Ordering::Greater),
+            ("1.2.0+build", "1.1.9", Ordering::Greater),
+            ("1.2.0_build", "1.2.0+build", Ordering::Equal),
+            ("1.2.0+two", "1.2.0+one", Ordering::Greater),
             ("what", "0.1.0", Ordering::Less),
         ] {
             assert_eq!(order(one, other), expected, "{one} {other}");

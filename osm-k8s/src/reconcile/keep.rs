@@ -13,9 +13,9 @@ use tokio::time::Instant;
 
 use super::anchor::{Anchor, Installed};
 use super::decision::{Step, decide};
-use crate::client::{ANSWER, ApiClient, bounded};
+use crate::client::{ANSWER, ApiClient, bounded, is_refusal};
 use crate::metrics::Metrics;
-use crate::pace::{LEAST, MOST, Pace, earlier, until};
+use crate::pace::{Pace, earlier, until};
 use crate::webhook::CaPem;
 use crate::webhook::ca_bundle::{differing, with_authorities};
 
@@ -24,36 +24,54 @@ pub(super) struct Restoring {
     wanted: Value,
     anchor: Arc<Anchor>,
     metrics: Metrics,
-    /// Until when it is not asked again which version is installed.
-    asks: Option<Instant>,
+    /// When it is asked again what is installed, where it is something else, nothing, or not to be known.
+    asks: Pace,
     /// The state of the object, as the API server numbers them, that it keeps whatever is written.
     settled: Option<String>,
 }
 
 impl Restoring {
     pub(super) fn new(wanted: Value, anchor: Arc<Anchor>, metrics: Metrics) -> Self {
-        Self { wanted, anchor, metrics, asks: None, settled: None }
+        Self { wanted, anchor, metrics, asks: Pace::default(), settled: None }
     }
 
-    /// What is to be done about what is there, if the version may do it.
+    /// What is to be done about what is there, if this is what is installed.
     async fn step(&mut self, present: Option<&Value>, pem: Option<&str>) -> Option<(Step, Installed, Value)> {
         let wanted =
             pem.map(|pem| with_authorities(&self.wanted, pem)).unwrap_or_else(|| self.wanted.clone());
         let step = decide(&wanted, present);
         let is_settled = self.settled.is_some() && self.settled.as_deref() == present.and_then(version);
-        if step == Step::Keep || is_settled || self.asks.is_some_and(|asks| Instant::now() < asks) {
+        if step == Step::Keep || is_settled || self.asks.wait(Instant::now()).is_some() {
             return None;
         }
-        let (installed, pause) = match self.anchor.look().await {
-            Ok(installed) => (installed, MOST),
+        match self.anchor.look().await {
+            Ok(Some(installed)) => {
+                self.asks = Pace::default();
+                Some((step, installed, wanted))
+            }
+            // It may be on its way, and it may never come.
+            Ok(None) => {
+                self.asks.on_failed(true, Instant::now());
+                None
+            }
             Err(error) => {
                 tracing::warn!(%error, "it cannot be asked which version of the mesh is installed");
-                (None, LEAST)
+                self.asks.on_failed(is_refusal(&error), Instant::now());
+                None
             }
-        };
-        self.asks = installed.is_none().then(|| Instant::now() + pause);
-        Some((step, installed?, wanted))
+        }
     }
+}
+
+/// Why an object is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    /// The authorities are others.
+    Authorities,
+    /// Somebody has edited it.
+    Edited,
+    /// Somebody has deleted it.
+    Gone,
 }
 
 /// One object that is kept.
@@ -114,26 +132,25 @@ impl Kept {
         if let Some(restoring) = &mut self.restoring
             && let Some((step, installed, wanted)) = restoring.step(present, pem.as_deref()).await
         {
-            let (kind, name) = (self.kind.kind.as_str(), self.name.as_str());
-            tracing::warn!(kind, name, is_gone = present.is_none(), "edited by somebody, and restored");
-            restoring.metrics.restored(kind);
             return match (step, present) {
-                (Step::Patch(operations), Some(present)) => self.patch(present, operations).await,
+                (Step::Patch(operations), Some(present)) => {
+                    self.patch(present, operations, Cause::Edited).await
+                }
                 _ => self.create(&installed.part(&wanted)).await,
             };
         }
         // The authorities are the root's, whichever version the rest is of.
-        let asks = self.restoring.as_ref().and_then(|one| one.asks).filter(|asks| *asks > Instant::now());
+        let asks = self.restoring.as_ref().and_then(|one| one.asks.wait(Instant::now()));
         let (Some(present), Some(pem)) = (present, pem) else { return asks };
         let operations = differing(present, &pem);
         if operations.is_empty() {
             return asks;
         }
-        earlier(self.patch(present, operations).await, asks)
+        earlier(self.patch(present, operations, Cause::Authorities).await, asks)
     }
 
     /// Changes what was seen, if it has not changed meanwhile.
-    async fn patch(&mut self, seen: &Value, mut operations: Vec<Value>) -> Option<Instant> {
+    async fn patch(&mut self, seen: &Value, mut operations: Vec<Value>, cause: Cause) -> Option<Instant> {
         let seen = version(seen);
         operations.insert(0, json!({ "op": "test", "path": "/metadata/resourceVersion", "value": seen }));
         let patch: json_patch::Patch = match serde_json::from_value(Value::Array(operations)) {
@@ -145,7 +162,7 @@ impl Kept {
         };
         let (params, patch) = (PatchParams::default(), Patch::Json::<()>(patch));
         let written = bounded(ANSWER, self.api.patch(&self.name, &params, &patch)).await;
-        self.after(written, seen)
+        self.after(written, seen, cause)
     }
 
     async fn create(&mut self, object: &Value) -> Option<Instant> {
@@ -157,26 +174,37 @@ impl Kept {
             }
         };
         let written = bounded(ANSWER, self.api.create(&PostParams::default(), &object)).await;
-        self.after(written, None)
+        self.after(written, None, Cause::Gone)
     }
 
     /// When to try again after a write, unless the watch tells of it.
-    fn after(&mut self, written: kube::Result<DynamicObject>, seen: Option<&str>) -> Option<Instant> {
+    fn after(
+        &mut self,
+        written: kube::Result<DynamicObject>,
+        seen: Option<&str>,
+        cause: Cause,
+    ) -> Option<Instant> {
         let (kind, name, now) = (self.kind.kind.as_str(), self.name.as_str(), Instant::now());
         match written {
             Ok(object) => {
-                tracing::info!(kind, name, "written");
                 let is_moot = seen.is_some() && seen == object.metadata.resource_version.as_deref();
-                if let Some(restoring) = self.restoring.as_mut().filter(|_| is_moot) {
-                    tracing::warn!(kind, name, "the API server keeps it another way than it is written");
-                    restoring.settled = object.metadata.resource_version;
+                match &mut self.restoring {
+                    Some(restoring) if is_moot => {
+                        tracing::warn!(kind, name, "the API server keeps it another way than it is written");
+                        restoring.settled = object.metadata.resource_version;
+                    }
+                    Some(restoring) if cause != Cause::Authorities => {
+                        tracing::warn!(kind, name, ?cause, "restored");
+                        restoring.metrics.restored(kind);
+                    }
+                    _ => tracing::info!(kind, name, "the authorities are written"),
                 }
                 self.pace.on_written(now);
                 None
             }
             // It changed meanwhile, or is gone, or was made by another: the watch says so.
             Err(kube::Error::Api(status)) if [404, 409].contains(&status.code) => {
-                self.pace.on_failed(now);
+                self.pace.on_failed(false, now);
                 None
             }
             // It changed meanwhile, or the API server does not take it like this.
@@ -186,8 +214,8 @@ impl Kept {
                 self.pace.wait(now)
             }
             Err(error) => {
-                tracing::warn!(kind, name, %error, "cannot be written");
-                self.pace.on_failed(now);
+                tracing::warn!(kind, name, ?cause, %error, "cannot be written");
+                self.pace.on_failed(is_refusal(&error), now);
                 self.pace.wait(now)
             }
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures::channel::mpsc::{UnboundedReceiver, unbounded};
 use http::StatusCode;
+use prometheus_client::registry::Registry;
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -15,9 +16,11 @@ use crate::client::ANSWER;
 use crate::pace;
 use crate::testing::{Answer, Log, server};
 
+const ROLE: &str = "clusterroles/osm-controller-osm";
 const CONFIGURATIONS: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
 const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 const VERSION: &str = "1.2.0";
+const VALUES: &str = "timeout=20";
 
 /// The configuration as it was installed.
 fn installed() -> Value {
@@ -60,27 +63,40 @@ struct Rival {
     there: Option<Value>,
     /// The version whose ClusterRole is there.
     version: &'static str,
+    /// The values that it was made of.
+    values: &'static str,
+    /// Whether it is there at all.
+    has_role: bool,
     answer: fn() -> Answer,
 }
 
 impl Rival {
     fn new(there: Option<Value>) -> Self {
-        Self { there, version: VERSION, answer: || Answer::ok(written("10")) }
+        Self { there, version: VERSION, values: VALUES, has_role: true, answer: || Answer::ok(written("10")) }
     }
 
     /// What was asked of it in ten minutes.
     async fn reconciled(self, restores: bool) -> Log {
+        self.counted(restores).await.0
+    }
+
+    /// What was asked of it in ten minutes, and what was counted as restored.
+    async fn counted(self, restores: bool) -> (Log, String) {
         let (edit, edits) = unbounded();
         let streams: Mutex<BTreeMap<&str, UnboundedReceiver<Value>>> =
             Mutex::new(BTreeMap::from([(CONFIGURATIONS, edits)]));
-        let Self { there, version, answer } = self;
+        let Self { there, version, values, has_role, answer } = self;
         let undone = there.clone();
         let (server, log) = server(move |asked| {
             let path = asked.path.as_str();
             let is_configuration = path.starts_with(CONFIGURATIONS);
             match asked.method.as_str() {
-                "GET" if path.ends_with("clusterroles/osm-controller-osm") => {
-                    let metadata = json!({ "name": "osm-controller-osm", "uid": "u", "labels": { (VERSION_LABEL): version } });
+                "GET" if path.ends_with(ROLE) && !has_role => not_found(),
+                "GET" if path.ends_with(ROLE) => {
+                    let metadata = json!({
+                        "name": "osm-controller-osm", "uid": "u", "labels": { (VERSION_LABEL): version },
+                        "annotations": { (VALUES_ANNOTATION): values },
+                    });
                     Answer::ok(json!({
                         "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": metadata,
                     }))
@@ -104,19 +120,32 @@ impl Rival {
             }
         });
         let (_sender, authorities) = watch::channel(Some("pem".to_owned()));
-        let metrics = Metrics::default();
+        let (metrics, mut registry) = (Metrics::default(), Registry::default());
+        metrics.register(&mut registry);
         let mut reconciler = Reconciler::new(server, WebhookNames::of_mesh("osm"), authorities, metrics);
         if restores {
             reconciler = reconciler.restoring(Installation {
                 cluster_role: "osm-controller-osm".to_owned(),
                 version: VERSION.to_owned(),
+                values: VALUES.to_owned(),
                 objects: vec![installed(), definition()],
             });
         }
         let kept = tokio::time::timeout(Duration::from_secs(600), reconciler.run()).await;
         kept.expect_err("it goes on for ever");
-        log
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).expect("it can be written");
+        (log, text.lines().filter(|line| line.starts_with("osm_reconciliation")).collect())
     }
+}
+
+/// What an API server says of an object that is not there.
+fn not_found() -> Answer {
+    let status = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": "there is none", "reason": "NotFound", "code": 404,
+    });
+    Answer::Json(StatusCode::NOT_FOUND, status)
 }
 
 fn list(path: &str, there: Option<&Value>) -> Answer {
@@ -157,6 +186,33 @@ async fn what_another_version_has_installed_is_not_touched_but_for_the_authoriti
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_other_values_have_made_is_left_to_the_replicas_that_have_them() {
+    let mut other = edited();
+    other["webhooks"][0]["clientConfig"]["caBundle"] = json!("cGVt");
+    let upgraded = Rival { values: "timeout=5", ..Rival::new(Some(other.clone())) }.reconciled(true).await;
+    assert_eq!(upgraded.times("PATCH "), []);
+    assert!(!Rival::new(Some(other)).reconciled(true).await.times("PATCH ").is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_role_that_is_not_there_is_looked_for_soon_and_then_more_rarely() {
+    let rival = Rival { has_role: false, ..Rival::new(Some(edited())) };
+    // Of the authorities nobody has to be asked.
+    let times = rival.reconciled(true).await.times("GET /apis/rbac");
+    assert!(times[2] - times[0] <= pace::LEAST * 2 && times.len() < 40, "{times:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_restored_is_counted_when_it_is_written() {
+    let (log, counted) = Rival::new(Some(edited())).counted(true).await;
+    let writes = log.times(&format!("PATCH {CONFIGURATIONS}")).len();
+    let kind = r#"osm_reconciliation_total{kind="MutatingWebhookConfiguration"}"#;
+    assert!(counted.contains(&format!("{kind} {writes}")), "{counted}");
+    let refused = Rival { answer: || Answer::refusal(StatusCode::FORBIDDEN), ..Rival::new(Some(edited())) };
+    assert_eq!(refused.counted(true).await.1, "");
+}
+
+#[tokio::test(start_paused = true)]
 async fn nothing_is_restored_that_is_not_to_be() {
     let log = Rival::new(None).reconciled(false).await;
     assert!(log.texts().iter().all(|text| text.starts_with("GET ") || text.starts_with("WATCH ")));
@@ -164,13 +220,13 @@ async fn nothing_is_restored_that_is_not_to_be() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_that_is_not_answered_or_refused_is_tried_again() {
+async fn a_write_that_is_not_answered_is_tried_again_and_one_that_is_refused_more_and_more_rarely() {
     let written = format!("PATCH {CONFIGURATIONS}");
     let silent = Rival { answer: || Answer::Never, ..Rival::new(Some(edited())) };
     let times = silent.reconciled(true).await.times(&written);
     assert_eq!(times[1] - times[0], ANSWER + pace::LEAST);
     let refused = Rival { answer: || Answer::refusal(StatusCode::FORBIDDEN), ..Rival::new(Some(edited())) };
-    assert!(refused.reconciled(true).await.times(&written).len() > 200);
+    slow_down(&refused.reconciled(true).await.times(&written));
 }
 
 #[tokio::test(start_paused = true)]

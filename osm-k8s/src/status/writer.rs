@@ -20,6 +20,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::failures::Failures;
 use super::{ACCEPTED, Condition, Known, PolicyStatus, Programmed, wanted};
 use crate::client::{ANSWER, ApiClient, bounded};
+use crate::event::note;
 use crate::lease::LeaseWatch;
 use crate::source::cluster::{Policies, PolicyObject, PolicyObjects};
 
@@ -188,7 +189,7 @@ impl StatusWriter {
         let event = Event {
             type_: EventType::Warning,
             reason: refusal.reason.clone(),
-            note: Some(refusal.message.chars().take(1_000).collect()),
+            note: Some(note(&refusal.message)),
             action: "Validate".to_owned(),
             secondary: None,
         };
@@ -206,13 +207,16 @@ impl StatusWriter {
     }
 }
 
-/// The condition that says that an object is not accepted, where that is news.
+/// The condition that says that an object is not accepted, where that is news. That it is said in other
+/// words of the same object is none.
 fn newly_refused<'a>(before: &PolicyStatus, now: &'a PolicyStatus) -> Option<&'a Condition> {
     let is_refused = |one: &&Condition| one.kind == ACCEPTED && one.status == "False";
     let refused = now.conditions.iter().find(is_refused)?;
     let known = before.conditions.iter().find(is_refused);
-    let is_known =
-        known.is_some_and(|known| known.reason == refused.reason && known.message == refused.message);
+    let is_known = known.is_some_and(|known| {
+        let is_edited = known.observed_generation != refused.observed_generation;
+        known.reason == refused.reason && (known.message == refused.message || !is_edited)
+    });
     (!is_known).then_some(refused)
 }
 

@@ -38,7 +38,18 @@ pub(super) struct Request {
     pub(super) namespace: String,
     pub(super) operation: String,
     #[serde(default)]
+    pub(super) user_info: UserInfo,
+    #[serde(default)]
     pub(super) object: Value,
+    #[serde(default)]
+    pub(super) old_object: Value,
+}
+
+/// Who asks for it.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(super) struct UserInfo {
+    #[serde(default)]
+    pub(super) username: String,
 }
 
 /// What kind of object it is about.

@@ -30,8 +30,6 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_secs(120);
 /// The same of pages without TLS, which probes and scrapers ask for, all on short connections.
 const PLAIN_IDLE: Duration = Duration::from_secs(30);
-/// How long to wait where no connection can be accepted, for lack of something.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Why nothing is served any more.
 #[derive(Debug, thiserror::Error)]
@@ -57,66 +55,42 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let first = certificate.ready().await.map_err(|_| ServeError::NoCertificate)?;
-    let mut acceptor = acceptor(&first)?;
-    let mut can_change = true;
-    let mut guests = Guests::new("the webhooks");
-    let mut shutdown = pin!(shutdown);
-    loop {
-        tokio::select! {
-            biased;
-            () = shutdown.as_mut() => break,
-            () = guests.one_leaves() => {}
-            changed = certificate.changed(), if can_change => match (changed, certificate.current()) {
-                (Ok(()), Some(renewed)) => match self::acceptor(&renewed) {
-                    Ok(renewed) => acceptor = renewed,
-                    Err(error) => tracing::error!(%error, "renewed certificate is not used"),
-                },
-                (Ok(()), None) => {}
-                (Err(_), _) => can_change = false,
-            },
-            (socket, address) = accept(&listener) => {
-                let (acceptor, pages) = (acceptor.clone(), pages.clone());
-                guests.admit(address, |closed| talk(socket, acceptor, pages, closed));
-            }
+    let (renewed, acceptor) = watch::channel(acceptor(&first)?);
+    let serving = Guests::new("the webhooks").receive(listener, shutdown, |socket, closed| {
+        let acceptor = acceptor.borrow().clone();
+        talk(socket, acceptor, pages.clone(), closed)
+    });
+    let mut serving = pin!(serving);
+    tokio::select! {
+        () = serving.as_mut() => return Ok(()),
+        () = renew(&mut certificate, &renewed) => {}
+    }
+    // There will be no other certificate.
+    serving.await;
+    Ok(())
+}
+
+/// Exchanges the certificate for those who come later, as long as there can be another one.
+async fn renew(certificate: &mut CertificateWatch, acceptors: &watch::Sender<TlsAcceptor>) {
+    while certificate.changed().await.is_ok() {
+        match certificate.current().as_deref().map(acceptor) {
+            Some(Ok(renewed)) => drop(acceptors.send_replace(renewed)),
+            Some(Err(error)) => tracing::error!(%error, "renewed certificate is not used"),
+            None => {}
         }
     }
-    drop(listener);
-    guests.see_off().await;
-    Ok(())
 }
 
 /// Serves pages without TLS until `shutdown`, with the same bounds.
 pub async fn serve_plain(listener: TcpListener, pages: Router, shutdown: impl Future<Output = ()>) {
-    let mut guests = Guests::new("the pages");
-    let mut shutdown = pin!(shutdown);
-    loop {
-        tokio::select! {
-            biased;
-            () = shutdown.as_mut() => break,
-            () = guests.one_leaves() => {}
-            (socket, address) = accept(&listener) => {
-                let pages = pages.clone();
-                guests.admit(address, |closed| async move {
-                    socket.set_nodelay(true)?;
-                    answer(socket, pages, PLAIN_IDLE, closed).await
-                });
-            }
+    let serving = Guests::new("the pages").receive(listener, shutdown, |socket, closed| {
+        let pages = pages.clone();
+        async move {
+            socket.set_nodelay(true)?;
+            answer(socket, pages, PLAIN_IDLE, closed).await
         }
-    }
-    drop(listener);
-    guests.see_off().await;
-}
-
-async fn accept(listener: &TcpListener) -> (TcpStream, std::net::SocketAddr) {
-    loop {
-        match listener.accept().await {
-            Ok(accepted) => return accepted,
-            Err(error) => {
-                tracing::warn!(%error, "new connections cannot be accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
+    });
+    serving.await;
 }
 
 /// Serves one connection; when `closed` ends, only the request that is being answered.

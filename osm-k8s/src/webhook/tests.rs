@@ -19,7 +19,7 @@ use crate::injector::{Launch, Needs, SidecarDefaults, SidecarKind};
 use crate::manifest::MeshConfigSpec;
 use crate::testing::{self, Answer, Log};
 
-const UID: &str = "705ab4f5-6393-11e8-b7cc-42010a800002";
+pub(super) const UID: &str = "705ab4f5-6393-11e8-b7cc-42010a800002";
 
 /// An API server that knows the namespace `shop`; what it is asked is noted.
 fn server() -> (ApiClient, Log) {
@@ -35,7 +35,8 @@ fn pages(server: ApiClient, is_configured: bool) -> Router {
     Webhooks {
         injector: Injector::new(Arc::new(move |_: &Needs| launch.clone())),
         settings: watch::channel(is_configured.then(|| Arc::new(settings))).1,
-        namespaces: MonitoredNamespaces::new(server, "osm").0,
+        namespaces: MonitoredNamespaces::new(server.clone(), "osm").0,
+        roots: RootObjects::new(server),
         metrics: Metrics::default(),
     }
     .router()
@@ -50,9 +51,14 @@ async fn post(pages: Router, path: &str, kind: &str, body: impl Into<Body>) -> (
 }
 
 async fn ask(path: &str, request: Value) -> Value {
+    response_of(server().0, path, request).await
+}
+
+/// What is answered to a request beside this API server.
+pub(super) async fn response_of(server: ApiClient, path: &str, request: Value) -> Value {
     let review =
         json!({ "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request });
-    let (status, body) = post(pages(server().0, true), path, "application/json", review.to_string()).await;
+    let (status, body) = post(pages(server, true), path, "application/json", review.to_string()).await;
     assert_eq!(status, StatusCode::OK, "{body}");
     let answer: Value = serde_json::from_str(&body).expect("JSON");
     assert_eq!(answer["apiVersion"], "admission.k8s.io/v1");

@@ -9,4 +9,5 @@ mod admission;
 mod eventually;
 mod mesh;
 mod restore;
+mod roots;
 mod tokens;

@@ -18,12 +18,12 @@ use osm_certs::manager::{CertificateManager, ManagerOptions};
 use osm_certs::provider::CertificateProvider;
 use osm_certs::subject::Subject;
 use osm_k8s::ApiClient;
-use osm_k8s::injector::{Injector, Launch, Needs, SettingsDriver, SidecarDefaults};
+use osm_k8s::injector::{Injector, Launch, Needs, ProxyIdentity, SettingsDriver, SidecarDefaults};
 use osm_k8s::metrics::Metrics;
 use osm_k8s::namespaces::MonitoredNamespaces;
 use osm_k8s::reconcile::Reconciler;
 use osm_k8s::trust_bundle::TrustBundles;
-use osm_k8s::webhook::{self, WebhookNames, Webhooks};
+use osm_k8s::webhook::{self, RootObjects, WebhookNames, Webhooks};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -91,6 +91,7 @@ impl Mesh {
             injector: Injector::new(Arc::new(move |_: &Needs| launch.clone())),
             settings,
             namespaces,
+            roots: RootObjects::new(server.clone()),
             metrics: Metrics::default(),
         };
         let listener = TcpListener::bind((local, 0)).await.expect("a port");
@@ -115,9 +116,9 @@ impl Mesh {
             "annotations": { "openservicemesh.io/sidecar-injection": "enabled" },
         } });
         let WebhookNames { mutating, validating } = WebhookNames::of_mesh(&self.name);
-        let webhook = |name: &str, path: &str, rule: Value| {
+        let webhook = |name: &str, path: &str, rules: Value| {
             json!([{
-                "name": name, "rules": [rule], "failurePolicy": "Fail", "sideEffects": "None",
+                "name": name, "rules": rules, "failurePolicy": "Fail", "sideEffects": "None",
                 "timeoutSeconds": 10, "admissionReviewVersions": ["v1"],
                 "clientConfig": { "url": format!("https://{address}{path}") },
                 "namespaceSelector": { "matchLabels": labels },
@@ -130,12 +131,16 @@ impl Mesh {
                 "metadata": { "name": name }, "webhooks": webhooks,
             })
         };
+        let roots = json!({
+            "apiGroups": ["config.openservicemesh.io"], "apiVersions": ["v1alpha2"],
+            "operations": ["CREATE", "UPDATE", "DELETE"], "resources": ["meshrootcertificates"],
+        });
         // Pods stand for the kinds that a bare cluster does not know.
-        let validated = pods.clone();
+        let validated = json!([pods.clone(), roots]);
         let mutating = configuration(
             "MutatingWebhookConfiguration",
             &mutating,
-            webhook("osm-inject.k8s.io", webhook::MUTATE_PATH, pods),
+            webhook("osm-inject.k8s.io", webhook::MUTATE_PATH, json!([pods])),
         );
         let validating = configuration(
             "ValidatingWebhookConfiguration",
@@ -192,6 +197,7 @@ fn defaults(mesh_name: &str) -> SidecarDefaults {
         init_image: "init:test".to_owned(),
         pull_policy: "IfNotPresent".to_owned(),
         kind: None,
+        identity: ProxyIdentity::Token,
     }
 }
 

@@ -10,7 +10,7 @@ use kube::api::{DeleteParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use osm_k8s::ApiClient;
 use osm_k8s::metrics::Metrics;
-use osm_k8s::reconcile::{Installation, Reconciler, VERSION_LABEL};
+use osm_k8s::reconcile::{Installation, Reconciler, VALUES_ANNOTATION, VERSION_LABEL};
 use osm_k8s::webhook::WebhookNames;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -20,6 +20,7 @@ use crate::eventually::eventually;
 use crate::mesh::{connect, edit};
 
 const VERSION: &str = "1.2.0";
+const VALUES: &str = "timeout=20";
 
 /// What a test has installed, and two replicas that keep it.
 struct Installed {
@@ -51,7 +52,10 @@ impl Installed {
     async fn start(&self, client: &Client) -> JoinSet<()> {
         let role = json!({
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "rules": [],
-            "metadata": { "name": self.name, "labels": { (VERSION_LABEL): VERSION } },
+            "metadata": {
+                "name": self.name, "labels": { (VERSION_LABEL): VERSION },
+                "annotations": { (VALUES_ANNOTATION): VALUES },
+            },
         });
         let role: ClusterRole = serde_json::from_value(role).expect("a role");
         self.roles.create(&PostParams::default(), &role).await.expect("it is created");
@@ -62,8 +66,8 @@ impl Installed {
             let (server, names) = (ApiClient::from(client.clone()), WebhookNames::of_mesh(&self.name));
             let reconciler = Reconciler::new(server, names, authorities, self.metrics.clone());
             let objects = vec![self.wanted_webhooks(), self.wanted_definition()];
-            let installation =
-                Installation { cluster_role: self.name.clone(), version: VERSION.to_owned(), objects };
+            let (cluster_role, version) = (self.name.clone(), VERSION.to_owned());
+            let installation = Installation { cluster_role, version, values: VALUES.to_owned(), objects };
             replicas.spawn(reconciler.restoring(installation).run());
         }
         eventually("the webhooks are there", || self.has_webhooks(1)).await;

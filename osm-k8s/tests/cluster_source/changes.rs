@@ -77,6 +77,17 @@ async fn an_api_server_keeps_what_a_source_promises() {
             |told| knows(told, "MeshConfig osm-mesh-config"),
         ),
         SourceStep::new(
+            "a root is made",
+            || {
+                wait(mesh.apply(&json!({
+                    "apiVersion": "config.openservicemesh.io/v1alpha2", "kind": "MeshRootCertificate",
+                    "metadata": { "name": "first", "namespace": a },
+                    "spec": { "role": "active", "provider": { "certManager": { "issuerName": "a" } } },
+                })));
+            },
+            |told| knows(told, "MeshRootCertificate first"),
+        ),
+        SourceStep::new(
             "a service is deleted",
             || wait(mesh.delete(ManifestKind::Service, &a, "web")),
             |told| !knows(told, "Service web") && count(told, "EndpointSlice") == 0,

@@ -1,7 +1,14 @@
 //! The definitions of the mesh's kinds, applied to a real API server: what it takes
 //! and what it refuses.
 
+use std::time::SystemTime;
+
+use kube::api::{Patch, PatchParams};
+use osm_certs::rotation::{GivenUp, Stage};
+use osm_core::model::{RootCertificate, RootProvider};
+use osm_core::name::ObjectName;
 use osm_k8s::ManifestKind;
+use osm_k8s::status::root::{KnownRoot, RootStatus, wanted};
 use serde_json::{Value, json};
 
 use crate::cluster::Mesh;
@@ -22,6 +29,27 @@ fn good() -> Vec<(ManifestKind, &'static str, Value)> {
     vec![
         (ManifestKind::MeshConfig, "v1alpha2", json!({})),
         (ManifestKind::MeshConfig, "v1alpha2", every_setting()),
+        (
+            ManifestKind::MeshRootCertificate,
+            "v1alpha2",
+            root(json!({ "certManager": {
+            "issuerName": "a", "issuerKind": "ClusterIssuer", "issuerGroup": "cert-manager.io",
+        } })),
+        ),
+        (
+            ManifestKind::MeshRootCertificate,
+            "v1alpha2",
+            root(json!({ "vault": vault(json!({
+            "token": { "secretKeyRef": { "name": "a", "key": "b", "namespace": "c" } },
+        })) })),
+        ),
+        (
+            ManifestKind::MeshRootCertificate,
+            "v1alpha2",
+            root(json!({ "vault": vault(json!({
+            "kubernetes": { "role": "mesh" }, "ca": { "pem": "-----BEGIN CERTIFICATE-----" }, "mount": "a/pki",
+        })) })),
+        ),
         (
             ManifestKind::TrafficTarget,
             "v1alpha3",
@@ -54,6 +82,18 @@ fn good() -> Vec<(ManifestKind, &'static str, Value)> {
             json!({ "service": "a", "backends": backends, "matches": group }),
         ),
     ]
+}
+
+/// A root that somebody keeps.
+fn root(provider: Value) -> Value {
+    json!({ "role": "inactive", "provider": provider, "patience": { "bound": "1h", "then": "GoBack" } })
+}
+
+/// A Vault server with these settings besides.
+fn vault(rest: Value) -> Value {
+    let mut vault = json!({ "host": "vault", "port": 8200, "protocol": "https", "role": "mesh" });
+    rest.as_object().into_iter().flatten().for_each(|(key, value)| vault[key] = value.clone());
+    vault
 }
 
 /// Every setting that Open Service Mesh had, as its chart and its users write it.
@@ -103,6 +143,8 @@ fn bad() -> Vec<(ManifestKind, &'static str, Value, &'static str)> {
     let config = |spec| (ManifestKind::MeshConfig, "v1alpha2", spec);
     let target = |spec| (ManifestKind::TrafficTarget, "v1alpha3", spec);
     let split = |version, spec| (ManifestKind::TrafficSplit, version, spec);
+    let mesh_root = |spec| (ManifestKind::MeshRootCertificate, "v1alpha2", spec);
+    let token = json!({ "token": { "secretKeyRef": { "name": "a", "key": "b" } } });
     let named =
         |(kind, version, spec): (ManifestKind, &'static str, Value), what| (kind, version, spec, what);
     vec![
@@ -122,6 +164,18 @@ fn bad() -> Vec<(ManifestKind, &'static str, Value, &'static str)> {
         ),
         named(config(json!({ "traffic": { "outboundIPRangeExclusionList": ["10.0.0.0/33"] } })), "IPRange"),
         named(config(json!({ "traffic": { "enableEgres": true } })), "enableEgres"),
+        named(mesh_root(root(json!({}))), "spec.provider"),
+        named(
+            mesh_root(root(json!({ "certManager": { "issuerName": "a" }, "vault": vault(token.clone()) }))),
+            "spec.provider",
+        ),
+        named(mesh_root(root(json!({ "vault": vault(json!({})) }))), "exactly one of `token`"),
+        named(
+            mesh_root(root(json!({ "vault": vault(json!({ "token": token["token"], "mount": "a/../b" })) }))),
+            "mount",
+        ),
+        named(mesh_root(root(json!({ "tesla": {} }))), "tesla"),
+        named(mesh_root(json!({ "role": "Active", "provider": {} })), "spec.role"),
         named(target(json!({ "sources": [account], "rules": [] })), "destination"),
         named(target(json!({ "destination": account, "rules": [] })), "sources"),
         named(
@@ -177,4 +231,62 @@ async fn what_is_left_out_is_written_where_the_kinds_say_so_and_nowhere_else() {
         "tlsMinProtocolVersion": "TLSv1_2", "tlsMaxProtocolVersion": "TLSv1_3", "localProxyMode": "Localhost",
     });
     assert_eq!(written["spec"], json!({ "sidecar": sidecar, "traffic": {} }));
+}
+
+#[tokio::test]
+#[ignore = "needs a Kubernetes cluster: KUBECONFIG"]
+async fn who_keeps_a_root_never_changes_and_what_is_wished_of_it_does() {
+    let mesh = Mesh::new().await;
+    let namespace = mesh.namespace("a");
+    let tresor = |secret: &str| json!({ "tresor": { "ca": { "secretRef": { "name": secret } } } });
+    let of = |spec: &Value| object(ManifestKind::MeshRootCertificate, "v1alpha2", &namespace, "x", spec);
+    let first = json!({ "role": "active", "provider": tresor("a") });
+    let written = mesh.try_apply(&of(&first)).await.expect("it is taken").data;
+    assert_eq!(
+        (&written["spec"]["trustDomain"], &written["spec"]["spiffeEnabled"]),
+        (&json!("cluster.local"), &json!(false))
+    );
+    mesh.apply(&of(&json!({ "role": "passive", "paused": true, "provider": tresor("a") }))).await;
+    for (spec, said) in [
+        (json!({ "role": "active", "provider": tresor("b") }), "the provider never changes"),
+        (
+            json!({ "role": "active", "provider": tresor("a"), "trustDomain": "b" }),
+            "the trust domain never changes",
+        ),
+        (
+            json!({ "role": "active", "provider": tresor("a"), "spiffeEnabled": true }),
+            "spiffeEnabled never changes",
+        ),
+    ] {
+        let error = mesh.try_apply(&of(&spec)).await.expect_err(said).to_string();
+        assert!(error.contains(said), "{error}");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs a Kubernetes cluster: KUBECONFIG"]
+async fn the_status_of_a_root_and_the_stage_in_it_read_back_as_they_were_written() {
+    let mesh = Mesh::new().await;
+    let namespace = mesh.namespace("a");
+    let provider = json!({ "tresor": { "ca": { "secretRef": { "name": "a" } } } });
+    let spec = json!({ "role": "active", "provider": provider });
+    mesh.apply(&object(ManifestKind::MeshRootCertificate, "v1alpha2", &namespace, "first", &spec)).await;
+
+    let [first, second]: [ObjectName; 2] = ["first", "second"].map(|name| name.parse().expect("a name"));
+    let name = format!("{namespace}/first").parse().expect("a name");
+    let root = RootCertificate::new(name, RootProvider::InProcess { secret: "a/a".parse().expect("a name") });
+    let mut stage = Stage::first(first.clone(), SystemTime::now());
+    stage.trusted.insert(second.clone());
+    (stage.revision, stage.previous) = (u64::MAX, Some(second.clone()));
+    stage.given_up = Some(GivenUp { root: second, instead: first });
+    let known = KnownRoot { root: &root, findings: &[], stage: &stage, step: None, message: "" };
+    let status = wanted(known, &RootStatus::default(), "2026-01-01T00:00:00Z");
+
+    let kind = ManifestKind::MeshRootCertificate;
+    let api = mesh.api(kind.api_version(), kind.name(), Some(&namespace));
+    let patch = Patch::Merge(json!({ "status": status }));
+    let written = api.patch_status("first", &PatchParams::default(), &patch).await.expect("it is taken");
+    let read = RootStatus::read(&written.data["status"]).expect("a status");
+    assert_eq!(read, status);
+    assert_eq!(read.stage.expect("it is written").stage().expect("a stage"), stage);
 }

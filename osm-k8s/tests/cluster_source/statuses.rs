@@ -6,7 +6,7 @@ use std::time::Duration;
 use osm_core::name::{ObjectRef, QualifiedName};
 use osm_core::testing::SourceCheck;
 use osm_k8s::lease::Lease;
-use osm_k8s::replicas::{MAX_TEXT, Replicas};
+use osm_k8s::replicas::{MAX_TEXT, Replicas, Topic};
 use osm_k8s::source::cluster::PolicyObjects;
 use osm_k8s::status::{Outlook, Outlooks, Programmed, StatusWriter};
 use osm_k8s::{ApiClient, ManifestKind};
@@ -56,7 +56,9 @@ async fn one_of_two_replicas_holds_the_lease_and_the_other_takes_it_when_it_is_g
 async fn replicas_hear_what_the_others_tell_until_they_leave() {
     let mesh = Mesh::new().await;
     let server = ApiClient::from(mesh.client.clone());
-    let replica = |name| Replicas::new(server.clone(), mesh.namespace("a").parse().expect("a name"), name);
+    let replica = |name| {
+        Replicas::new(server.clone(), mesh.namespace("a").parse().expect("a name"), Topic::Proxies, name)
+    };
     let (mut one, mut other) = (replica("one"), replica("other"));
     one.tell("1").await.expect("it is taken");
     other.tell("2").await.expect("it is taken");

@@ -13,7 +13,8 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::Pod;
 use osm_k8s::injector::decision::OfNamespace;
 use osm_k8s::injector::{
-    Injection, InjectionSettings, Injector, Launch, Needs, Refusal, SidecarDefaults, SidecarKind,
+    Injection, InjectionSettings, Injector, Launch, Needs, ProxyIdentity, Refusal, SidecarDefaults,
+    SidecarKind,
 };
 use osm_k8s::manifest::MeshConfigSpec;
 use serde::Deserialize;
@@ -31,6 +32,8 @@ struct Case {
     mesh: Value,
     /// Whether the cluster has no native sidecars.
     classic: bool,
+    /// Whether proxies prove themselves by Secrets.
+    secret: bool,
 }
 
 impl Case {
@@ -42,6 +45,7 @@ impl Case {
             init_image: "init:1".to_owned(),
             pull_policy: "IfNotPresent".to_owned(),
             kind: None,
+            identity: if self.secret { ProxyIdentity::Secret } else { ProxyIdentity::Token },
         };
         let spec: Option<MeshConfigSpec> =
             serde_json::from_value(self.mesh.clone()).expect("the spec of a MeshConfig");

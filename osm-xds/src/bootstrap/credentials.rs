@@ -16,6 +16,12 @@ pub enum Credentials {
         /// form of [`trust_file`].
         trust: PathBuf,
     },
+    /// A certificate of its own that somebody else keeps fresh.
+    Folder {
+        /// A folder with [`CERTIFICATE_SECRET_FILE`] and [`TRUST_SECRET_FILE`] that changes as a
+        /// whole, as the volumes of Kubernetes do: each change renames something in it.
+        folder: PathBuf,
+    },
     /// A token that somebody else keeps fresh, in the `authorization` header of the
     /// stream: the proxy holds no key.
     Token {
@@ -29,8 +35,13 @@ pub enum Credentials {
 pub const TOKEN_FILE: &str = "token";
 /// The file in the form of [`token_file`] in [`Credentials::Token`]'s folder.
 pub const TOKEN_SECRET_FILE: &str = "token.json";
-/// The file in the form of [`trust_file`] in [`Credentials::Token`]'s folder.
+/// The file in the form of [`trust_file`] in the folder of [`Credentials::Token`] and
+/// [`Credentials::Folder`].
 pub const TRUST_SECRET_FILE: &str = "trust.json";
+
+/// The file in the form of [`certificate_file`] in [`Credentials::Folder`]'s folder: the name that
+/// Open Service Mesh gave it.
+pub const CERTIFICATE_SECRET_FILE: &str = "tls_certificate_sds_secret.yaml";
 
 const CERTIFICATE: &str = "tls_sds";
 const TRUST: &str = "validation_context_sds";
@@ -43,6 +54,10 @@ impl Credentials {
             Self::Certificate { certificate, trust } => {
                 (vec![file_secret(CERTIFICATE, certificate, None)], file_secret(TRUST, trust, None))
             }
+            Self::Folder { folder } => (
+                vec![file_secret(CERTIFICATE, &folder.join(CERTIFICATE_SECRET_FILE), Some(folder))],
+                file_secret(TRUST, &folder.join(TRUST_SECRET_FILE), Some(folder)),
+            ),
             Self::Token { folder } => {
                 (vec![], file_secret(TRUST, &folder.join(TRUST_SECRET_FILE), Some(folder)))
             }
@@ -103,7 +118,7 @@ fn file_secret(name: &str, path: &Path, watched: Option<&PathBuf>) -> Value {
     json!({ "name": name, "sds_config": { "resource_api_version": "V3", "path_config_source": source } })
 }
 
-/// The file for [`Credentials::Certificate`], of a certificate chain and its key in PEM.
+/// The file for [`Credentials::Certificate`] and [`Credentials::Folder`], of a certificate chain and its key in PEM.
 #[must_use]
 pub fn certificate_file(chain_pem: &str, key_pem: &str) -> Value {
     secret_file(

@@ -9,9 +9,11 @@ use envoy_types::pb::envoy::config::listener::v3::Listener;
 use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
 use envoy_types::pb::envoy::extensions::filters::http::rbac::v3 as http_rbac;
 use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
+use envoy_types::pb::envoy::extensions::filters::http::set_filter_state::v3 as http_filter_state;
 use envoy_types::pb::envoy::extensions::filters::listener::original_dst::v3::OriginalDst;
 use envoy_types::pb::envoy::extensions::filters::listener::tls_inspector::v3::TlsInspector;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager;
+use envoy_types::pb::envoy::extensions::filters::network::set_filter_state::v3 as network_filter_state;
 use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3::TcpProxy;
 use envoy_types::pb::envoy::extensions::http::early_header_mutation::header_mutation::v3 as early_header_mutation;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
@@ -42,6 +44,8 @@ messages! {
     HttpProtocolOptions => &[];
     HttpConnectionManager => &[];
     TcpProxy => &[];
+    network_filter_state::Config => &[];
+    http_filter_state::Config => &[];
     // rules.policies
     http_rbac::Rbac => &[&[1, 2]];
     // rbac.rules.policies

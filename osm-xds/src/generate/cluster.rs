@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use envoy_types::pb::envoy::config::cluster::v3::circuit_breakers::Thresholds;
 use envoy_types::pb::envoy::config::cluster::v3::cluster::{
-    ClusterDiscoveryType, DiscoveryType, EdsClusterConfig, LbPolicy,
+    ClusterDiscoveryType, DiscoveryType, EdsClusterConfig, LbConfig, LbPolicy, OriginalDstLbConfig,
 };
 use envoy_types::pb::envoy::config::cluster::v3::{CircuitBreakers, Cluster, UpstreamConnectionOptions};
 use envoy_types::pb::envoy::config::core::v3::{Http1ProtocolOptions, Http2ProtocolOptions, TcpKeepalive};
@@ -14,7 +14,7 @@ use envoy_types::pb::envoy::extensions::upstreams::http::v3::http_protocol_optio
 };
 use envoy_types::pb::google::protobuf::{Any, Duration, UInt32Value};
 use osm_core::interception::IpFamilies;
-use osm_core::ir::{InboundService, Upstream};
+use osm_core::ir::{InboundService, MemberPort, Upstream};
 use osm_core::model::Protocol;
 
 use super::{endpoints, key, names, resource, tls};
@@ -29,29 +29,57 @@ const KEEPALIVE: (u32, u32, u32) = (60, 10, 3);
 /// for a fast network, and a bound on what a slow application makes its proxy hold.
 pub(super) const HTTP2_WINDOWS: (u32, u32) = (256 << 10, 1 << 20);
 
-/// The cluster of a service port: over mTLS to servers of the named identities only.
+/// The clusters of a service port, over mTLS to servers of the named identities only:
+/// of all its endpoints, and where the service is headless, of the one that was dialled.
 #[must_use]
-pub fn upstream(upstream: &Upstream) -> Resource {
-    let Upstream { name, protocol, server_name, server_identities, origin } = upstream;
-    let name = names::cluster(name);
+pub fn upstream(upstream: &Upstream) -> Vec<Resource> {
+    let endpoints = mesh_cluster(upstream, names::cluster(&upstream.name), DiscoveryType::Eds, |cluster| {
+        cluster.eds_cluster_config =
+            Some(EdsClusterConfig { eds_config: Some(tls::ads()), ..Default::default() });
+    });
+    let members = upstream.members.map(|port| {
+        let name = names::members_cluster(&upstream.name);
+        mesh_cluster(upstream, name, DiscoveryType::OriginalDst, |cluster| {
+            cluster.lb_policy = LbPolicy::ClusterProvided.into();
+            cluster.lb_config = match port {
+                MemberPort::Dialled => None,
+                MemberPort::Number(port) => Some(LbConfig::OriginalDstLbConfig(OriginalDstLbConfig {
+                    upstream_port_override: count(port.get().into()),
+                    ..Default::default()
+                })),
+            };
+        })
+    });
+    [endpoints].into_iter().chain(members).collect()
+}
+
+fn mesh_cluster(
+    upstream: &Upstream,
+    name: String,
+    discovery: DiscoveryType,
+    complete: impl FnOnce(&mut Cluster),
+) -> Resource {
+    let Upstream { name: _, protocol, server_name, server_identities, tls: spoken, members: _, origin } =
+        upstream;
     let (time, interval, probes) = KEEPALIVE;
     let keepalive = TcpKeepalive {
         keepalive_time: count(time),
         keepalive_interval: count(interval),
         keepalive_probes: count(probes),
     };
-    let cluster = Cluster {
-        eds_cluster_config: Some(EdsClusterConfig { eds_config: Some(tls::ads()), ..Default::default() }),
-        transport_socket: Some(tls::upstream(server_name, server_identities)),
+    let mut cluster = Cluster {
+        transport_socket: Some(tls::upstream(server_name, server_identities, &spoken.settings)),
         upstream_connection_options: Some(UpstreamConnectionOptions {
             tcp_keepalive: Some(keepalive),
             ..Default::default()
         }),
-        ..cluster(name.clone(), DiscoveryType::Eds, *protocol)
+        ..cluster(name.clone(), discovery, *protocol)
     };
+    complete(&mut cluster);
     let secrets = [names::CERTIFICATE_SECRET, names::TRUST_SECRET];
     let needs = secrets.map(|secret| key(ResourceKind::Secret, secret.to_owned())).into();
-    resource(ResourceKind::Cluster, name, &cluster, needs, vec![origin.clone()])
+    let origins = std::iter::once(origin).chain(spoken.asked_by()).cloned().collect();
+    resource(ResourceKind::Cluster, name, &cluster, needs, origins)
 }
 
 /// The cluster of the application beside the proxy, on the loopback addresses of its pod.

@@ -13,15 +13,12 @@ use envoy_types::pb::envoy::config::cluster::v3::cluster::{
     ClusterDiscoveryType, DiscoveryType, EdsClusterConfig, LbPolicy,
 };
 use envoy_types::pb::envoy::config::listener::v3::{ApiListener, Listener};
-use osm_core::ir::{MatchedRoute, OutboundService, ProxyIr, RequestMatch, Upstream};
+use osm_core::ir::{MatchedRoute, OutboundRoute, OutboundService, ProxyIr, RequestMatch, Upstream};
 use osm_core::model::Methods;
 
 use super::{endpoints, http, names, outbound, resource, tls};
 use crate::encode::pack;
 use crate::resource::{Resource, ResourceKind};
-
-/// Matches every name: a listener has led to the one service that is meant.
-const EVERY_HOST: &str = "*";
 
 /// All resources of one such client, in the order of their keys.
 #[must_use]
@@ -31,6 +28,7 @@ pub fn client(ir: &ProxyIr) -> Vec<Resource> {
         families: _,
         inbound: _,
         outbound,
+        members: _,
         upstreams,
         endpoints: places,
         refused: _,
@@ -48,7 +46,8 @@ pub fn client(ir: &ProxyIr) -> Vec<Resource> {
 /// A port that speaks something else than HTTP has none.
 #[must_use]
 pub fn outbound_service(service: &OutboundService) -> Vec<Resource> {
-    let OutboundService { name, protocol, addresses: _, hostnames, matched, route, origin } = service;
+    let OutboundService { name, protocol, addresses: _, hostnames, matched, route, otherwise: _, origin } =
+        service;
     if !protocol.is_http() {
         return Vec::new();
     }
@@ -64,15 +63,16 @@ pub fn outbound_service(service: &OutboundService) -> Vec<Resource> {
     };
     let mut resources: Vec<Resource> = hostnames.iter().map(listener).collect();
     let matched = calls(matched);
-    let domains = vec![EVERY_HOST.to_owned()];
-    resources.push(outbound::route_configuration(name, domains, &matched, route, origin));
+    let domains = vec![outbound::EVERY_HOST.to_owned()];
+    let route = by_name(route);
+    resources.push(outbound::route_configuration(name, domains, &matched, &route, None, origin));
     resources
 }
 
 /// The cluster of a service port; `None` when it speaks something else than HTTP.
 #[must_use]
 pub fn upstream(to: &Upstream) -> Option<Resource> {
-    let Upstream { name, protocol, server_name, server_identities, origin } = to;
+    let Upstream { name, protocol, server_name, server_identities, tls: _, members: _, origin } = to;
     if !protocol.is_http() {
         return None;
     }
@@ -86,6 +86,15 @@ pub fn upstream(to: &Upstream) -> Option<Resource> {
         ..Default::default()
     };
     Some(resource(ResourceKind::Cluster, name, &cluster, Vec::new(), vec![origin.clone()]))
+}
+
+/// Where a client that dials no address is led instead of a member that it dialled:
+/// to any of them.
+fn by_name(route: &OutboundRoute) -> OutboundRoute {
+    match route {
+        OutboundRoute::Member(name) => OutboundRoute::Single(name.clone()),
+        other => other.clone(),
+    }
 }
 
 /// The kinds of requests that a call can be. Every call is a POST, and the library
@@ -109,7 +118,7 @@ mod tests {
 
     use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
     use osm_core::diagnostic::Origin;
-    use osm_core::ir::{OutboundRoute, ServicePortName};
+    use osm_core::ir::ServicePortName;
     use osm_core::model::Protocol;
     use prost::Message;
 
@@ -135,6 +144,7 @@ mod tests {
             hostnames: vec!["10.96.0.1".into(), "stock".into(), "stock.shop".into()],
             matched: vec![MatchedRoute { requests: methods.iter().map(request).collect(), route }],
             route: OutboundRoute::Single(name("stock")),
+            otherwise: None,
             origin,
         }
     }

@@ -25,7 +25,7 @@ use envoy_types::pb::envoy::r#type::matcher::v3::StringMatcher;
 use envoy_types::pb::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
 use envoy_types::pb::google::protobuf::{Any, BoolValue, Duration, UInt32Value};
 
-use super::{access, cluster, listener, tls};
+use super::{access, cluster, listener, server_name, tls};
 use crate::encode::pack;
 
 /// A request's headers must be complete within so many seconds.
@@ -35,8 +35,10 @@ const MAX_CONCURRENT_STREAMS: u32 = 1024;
 /// Prefix of the headers by which Envoys talk among themselves.
 const ENVOY_HEADERS: &str = "x-envoy-";
 
-/// Requests of the workload to a service, by the route configuration `routes`.
-pub(super) fn outbound(routes: &str) -> Filter {
+/// Requests of the workload to a service, by the route configuration `routes`. Where a
+/// member was dialled, those of its routes that lead to the member ask for it by its name.
+pub(super) fn outbound(routes: &str, asks_for_members: bool) -> Filter {
+    let asking = asks_for_members.then(|| http_filter(server_name::HTTP_FILTER, pack(&server_name::none())));
     let manager = HttpConnectionManager {
         path_with_escaped_slashes_action: PathWithEscapedSlashesAction::KeepUnchanged.into(),
         forward_client_cert_details: ForwardClientCertDetails::Sanitize.into(),
@@ -45,7 +47,7 @@ pub(super) fn outbound(routes: &str) -> Filter {
             accept_http_10: true,
             ..Default::default()
         }),
-        http_filters: vec![router()],
+        http_filters: asking.into_iter().chain([router()]).collect(),
         ..manager(routes)
     };
     filter(&manager)

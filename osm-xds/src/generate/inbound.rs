@@ -48,42 +48,62 @@ pub fn inbound_listener(services: &[Arc<InboundService>], families: IpFamilies) 
         .map(Arc::as_ref)
         .filter(|service| taken.insert((service.target_port, service.server_name.clone())))
         .collect();
+    // A service's own name comes before that of another one's member.
+    let mut names = |service: &InboundService| {
+        let own =
+            service.member_names.iter().filter(|name| taken.insert((service.target_port, Arc::clone(name))));
+        [&service.server_name].into_iter().chain(own).map(ToString::to_string).collect()
+    };
     if served.is_empty() {
         return None;
     }
     let place = (families, INBOUND_PORT);
     let mut message = listener::redirected(names::INBOUND_LISTENER, place, TrafficDirection::Inbound);
     message.listener_filters.push(listener::server_name());
-    message.filter_chains = served.iter().filter_map(|service| chain(service)).collect();
+    message.filter_chains = served.iter().filter_map(|service| chain(service, names(service))).collect();
     if message.filter_chains.is_empty() {
         // Envoy wants at least one chain; this one closes what comes.
         message.filter_chains.push(listener::chain("inbound_nobody", Vec::new()));
     }
     let needs = served.iter().flat_map(|service| needs(service)).collect();
     // Who may do what is no part of it, nor is who said so.
-    let origins = distinct(served.iter().map(|service| service.origin.clone()));
+    let asked = served.iter().filter_map(|service| service.tls.asked_by());
+    let origins = distinct(served.iter().map(|service| &service.origin).chain(asked).cloned());
     Some(resource(ResourceKind::Listener, names::INBOUND_LISTENER.to_owned(), &message, needs, origins))
 }
 
-fn chain(service: &InboundService) -> Option<FilterChain> {
-    let InboundService { service: _, target_port, protocol: _, server_name, access, origin: _ } = service;
+fn chain(service: &InboundService, server_names: Vec<String>) -> Option<FilterChain> {
+    let InboundService {
+        service: _,
+        target_port,
+        protocol: _,
+        server_name: _,
+        member_names: _,
+        tls: spoken,
+        access,
+        origin: _,
+    } = service;
     let name = names::inbound_chain(service);
     let (filter, socket, protocols) = match access {
         InboundAccess::Http(_) => {
             let filter = http::inbound(&names::inbound_routes(service));
             // gRPC's own clients have no proxy that would ask for the mesh by name.
             let http2 = names::HTTP2_ALPN;
-            (filter, tls::downstream(names::TRUST_SECRET, &[http2]), vec![names::MESH_ALPN, http2])
+            (
+                filter,
+                tls::downstream(names::TRUST_SECRET, &[http2], &spoken.settings),
+                vec![names::MESH_ALPN, http2],
+            )
         }
         InboundAccess::Tcp(access) => {
             access::tcp(access)?;
-            let socket = tls::downstream(&names::inbound_validation(service), &[]);
+            let socket = tls::downstream(&names::inbound_validation(service), &[], &spoken.settings);
             (to_application(service, &name), socket, vec![names::MESH_ALPN])
         }
     };
     let matches = FilterChainMatch {
         destination_port: Some(UInt32Value { value: target_port.get().into() }),
-        server_names: vec![server_name.to_string()],
+        server_names,
         transport_protocol: "tls".to_owned(),
         application_protocols: protocols.into_iter().map(str::to_owned).collect(),
         ..Default::default()
@@ -158,6 +178,7 @@ pub(super) fn origins(service: &InboundService) -> Vec<Origin> {
 mod tests {
     use std::collections::BTreeSet;
 
+    use osm_core::ir::Tls;
     use osm_core::model::Protocol;
 
     use super::*;
@@ -168,6 +189,8 @@ mod tests {
             target_port: 80.try_into().expect("not 0"),
             protocol,
             server_name: "store.shop.svc.cluster.local".into(),
+            tls: Tls { settings: Arc::default(), origin: Origin::Default("TLS") },
+            member_names: BTreeSet::new(),
             access,
             origin: Origin::Default("a service"),
         })
@@ -212,7 +235,7 @@ mod tests {
         for nobody in [Access::Nobody(Origin::Default("denied")), tcp(&[]), Access::These(Vec::new())] {
             let service = served(Protocol::Tcp, InboundAccess::Tcp(nobody));
             assert_eq!(crate::generate::validation_secret(&service, "a root"), None);
-            assert_eq!(chain(&service), None);
+            assert_eq!(chain(&service, Vec::new()), None);
             assert_eq!(needs(&service), []);
         }
     }

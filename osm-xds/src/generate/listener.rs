@@ -42,14 +42,13 @@ pub(super) fn redirected(
     }
 }
 
-/// A listener that is handed connections to addresses nobody owns.
+/// A listener that is handed connections to these addresses and ports.
 pub(super) fn virtual_listener(
     name: String,
-    addresses: &[IpAddr],
-    port: NonZeroU16,
+    places: impl IntoIterator<Item = (IpAddr, NonZeroU16)>,
     chain: FilterChain,
 ) -> Listener {
-    let mut addresses = addresses.iter().map(|address| socket_address(*address, port));
+    let mut addresses = places.into_iter().map(|(address, port)| socket_address(address, port));
     Listener {
         name,
         address: addresses.next(),

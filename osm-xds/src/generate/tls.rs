@@ -1,8 +1,8 @@
 //! TLS on both sides of a connection between proxies.
 //!
 //! Certificates and trust come from secrets, so that a rotation changes
-//! nothing else. TLS 1.2 stays possible for proxies that are being upgraded;
-//! both sides prefer 1.3.
+//! nothing else. Versions, suites and groups are those of the MeshConfig. What it does not name is left to Envoy,
+//! whose groups begin with X25519MLKEM768; but for the versions, since its clients stop at TLS 1.2 unless told otherwise.
 
 use std::collections::BTreeSet;
 
@@ -24,12 +24,17 @@ use envoy_types::pb::envoy::r#type::matcher::v3::StringMatcher;
 use envoy_types::pb::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
 use envoy_types::pb::google::protobuf::{Any, BoolValue};
 use osm_core::identity::Principal;
+use osm_core::model::{TlsSettings, TlsVersion};
 
 use super::names;
 use crate::encode::pack;
 
 /// The side that dials: asks for `server_name` and accepts only `identities`.
-pub(super) fn upstream(server_name: &str, identities: &BTreeSet<Principal>) -> TransportSocket {
+pub(super) fn upstream(
+    server_name: &str,
+    identities: &BTreeSet<Principal>,
+    settings: &TlsSettings,
+) -> TransportSocket {
     let names = CertificateValidationContext {
         match_typed_subject_alt_names: sans(identities),
         ..Default::default()
@@ -42,7 +47,7 @@ pub(super) fn upstream(server_name: &str, identities: &BTreeSet<Principal>) -> T
     let context = UpstreamTlsContext {
         common_tls_context: Some(CommonTlsContext {
             alpn_protocols: vec![names::MESH_ALPN.to_owned()],
-            ..common(ValidationContextType::CombinedValidationContext(validation))
+            ..common(ValidationContextType::CombinedValidationContext(validation), settings)
         }),
         sni: server_name.to_owned(),
         ..Default::default()
@@ -50,7 +55,7 @@ pub(super) fn upstream(server_name: &str, identities: &BTreeSet<Principal>) -> T
     socket(pack(&context))
 }
 
-/// The side that dials, for programs that have certificates and trust from files.
+/// The side that dials, for programs that have certificates and trust from files. How they speak TLS is theirs to decide.
 pub(super) fn library(server_name: &str, identities: &BTreeSet<Principal>) -> TransportSocket {
     let provider = || CertificateProviderPluginInstance {
         instance_name: names::CERTIFICATE_PROVIDER.to_owned(),
@@ -78,12 +83,12 @@ pub(super) fn library(server_name: &str, identities: &BTreeSet<Principal>) -> Tr
 
 /// The side that is dialled: demands a certificate that the secret `validation`
 /// accepts, and agrees to these application protocols where they are offered.
-pub(super) fn downstream(validation: &str, protocols: &[&str]) -> TransportSocket {
+pub(super) fn downstream(validation: &str, protocols: &[&str], settings: &TlsSettings) -> TransportSocket {
     let validation = ValidationContextType::ValidationContextSdsSecretConfig(secret(validation));
     let context = DownstreamTlsContext {
         common_tls_context: Some(CommonTlsContext {
             alpn_protocols: protocols.iter().map(|protocol| (*protocol).to_owned()).collect(),
-            ..common(validation)
+            ..common(validation, settings)
         }),
         require_client_certificate: Some(BoolValue { value: true }),
         ..Default::default()
@@ -114,16 +119,32 @@ pub(super) fn ads() -> ConfigSource {
     }
 }
 
-fn common(validation: ValidationContextType) -> CommonTlsContext {
+fn common(validation: ValidationContextType, settings: &TlsSettings) -> CommonTlsContext {
     CommonTlsContext {
-        tls_params: Some(TlsParameters {
-            tls_minimum_protocol_version: TlsProtocol::TlSv12.into(),
-            tls_maximum_protocol_version: TlsProtocol::TlSv13.into(),
-            ..Default::default()
-        }),
+        tls_params: Some(parameters(settings)),
         tls_certificate_sds_secret_configs: vec![secret(names::CERTIFICATE_SECRET)],
         validation_context_type: Some(validation),
         ..Default::default()
+    }
+}
+
+fn parameters(settings: &TlsSettings) -> TlsParameters {
+    let TlsSettings { oldest, newest, cipher_suites, curves, .. } = settings;
+    TlsParameters {
+        tls_minimum_protocol_version: version(*oldest).into(),
+        tls_maximum_protocol_version: version(*newest).into(),
+        cipher_suites: cipher_suites.iter().map(|suite| suite.as_str().to_owned()).collect(),
+        ecdh_curves: curves.iter().map(|curve| curve.as_str().to_owned()).collect(),
+        ..Default::default()
+    }
+}
+
+fn version(version: TlsVersion) -> TlsProtocol {
+    match version {
+        TlsVersion::V1_0 => TlsProtocol::TlSv10,
+        TlsVersion::V1_1 => TlsProtocol::TlSv11,
+        TlsVersion::V1_2 => TlsProtocol::TlSv12,
+        TlsVersion::V1_3 => TlsProtocol::TlSv13,
     }
 }
 

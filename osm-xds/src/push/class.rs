@@ -37,6 +37,7 @@ impl ClassKey {
             ClientKind::Envoy => {}
             ClientKind::Grpc => {
                 class.serves.clear();
+                class.hostnames.clear();
                 class.families = IpFamilies::default();
             }
         }
@@ -89,7 +90,7 @@ impl ClassState {
             self.listener = generate::inbound_listener(&decided, families).map(Arc::new);
             work.generated += u64::from(self.listener.is_some());
         }
-        let inbound = reuse(decided, Some(&self.inbound), |service| {
+        let inbound = reuse(decided, Some(&self.inbound), work, |service, work| {
             let resources: Vec<_> =
                 generate::inbound_service(service, families).into_iter().map(Arc::new).collect();
             work.generated += resources.len() as u64;

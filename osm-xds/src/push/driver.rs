@@ -10,7 +10,7 @@ use osm_certs::certificate::{Certified, TrustBundle};
 use osm_certs::provider::{CertificateProvider, TrustWatch};
 use osm_certs::subject::Subject;
 use osm_core::catalog::{MeshCatalog, SnapshotWatch};
-use osm_core::identity::{ProxyId, ServiceIdentity};
+use osm_core::identity::{ProxyId, ServiceIdentity, TrustDomain};
 use osm_core::snapshot::{ChangeSet, MeshSnapshot};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -30,6 +30,8 @@ type Audited = (ProxyId, BTreeSet<ResourceKey>);
 /// The part of a [`Publisher`] that does the work, for a task of the caller's.
 pub struct PublisherDriver {
     engine: Engine,
+    /// The trust domain in which certificates are asked for.
+    domain: TrustDomain,
     /// `None` once no other snapshot can follow; the last one stays in force.
     snapshots: Option<SnapshotWatch>,
     provider: Arc<dyn CertificateProvider>,
@@ -55,10 +57,13 @@ impl Publisher {
         provider: Arc<dyn CertificateProvider>,
     ) -> (Self, PublisherDriver) {
         let (commands, received) = mpsc::unbounded_channel();
+        let engine = Engine::new(catalog.snapshot());
         let (sender, published) = watch::channel(Publication {
             cause: Cause::Start,
             version: 0,
             snapshot: 0,
+            domains: Arc::clone(engine.snapshot().trust_domains()),
+            trust: None,
             began: now(),
             proxies: 0,
             work: Work::default(),
@@ -67,7 +72,8 @@ impl Publisher {
         });
         let (found, audits) = watch::channel(Audits::default());
         let driver = PublisherDriver {
-            engine: Engine::new(catalog.snapshot()),
+            domain: engine.snapshot().trust_domains().own().clone(),
+            engine,
             snapshots: Some(catalog.watch()),
             trust: Some(provider.trust()),
             provider,
@@ -100,7 +106,7 @@ impl PublisherDriver {
     /// it said last.
     pub async fn run(mut self) {
         if let Some(bundle) = self.trust.as_ref().and_then(TrustWatch::current) {
-            self.engine.on_trust(bundle.pem());
+            self.on_news(News::Trust(bundle));
         }
         let mut commands = Vec::with_capacity(COMMANDS);
         let mut audits = self.audit_every.map(ticks);
@@ -143,6 +149,8 @@ impl PublisherDriver {
             cause,
             version: self.engine.version(),
             snapshot: self.engine.snapshot().version(),
+            domains: Arc::clone(self.engine.snapshot().trust_domains()),
+            trust: self.engine.trust.clone(),
             began,
             proxies,
             work: total - before,
@@ -170,18 +178,27 @@ impl PublisherDriver {
 
     /// Watches the certificates of exactly the identities that have proxies.
     fn watch_certificates(&mut self) -> usize {
-        let mut proxies = 0;
-        for identity in self.engine.take_turned() {
+        let own = self.engine.snapshot().trust_domains().own();
+        let is_moved = *own != self.domain;
+        if is_moved {
+            self.domain = own.clone();
+        }
+        let mut turned = self.engine.take_turned();
+        for identity in &turned {
             // One that was watched already has lost its last proxy and gained
             // another since: the engine has dropped its certificate.
-            self.certificates.forget(&identity);
-            if self.engine.serves(&identity) {
-                let trust_domain = &self.engine.snapshot().options().trust_domain;
-                let subject = Subject::Workload(identity.principal(trust_domain));
-                let watch = self.provider.watch(&subject);
-                if let Some(certified) = self.certificates.watch(identity.clone(), watch) {
-                    proxies += self.show(&identity, &certified);
-                }
+            self.certificates.forget(identity);
+        }
+        if is_moved {
+            turned.extend(self.engine.identities().cloned());
+        }
+        let mut proxies = 0;
+        turned.retain(|identity| self.engine.serves(identity));
+        for identity in turned {
+            let subject = Subject::Workload(identity.principal(&self.domain));
+            let watch = self.provider.watch(&subject);
+            if let Some(certified) = self.certificates.watch(identity.clone(), watch) {
+                proxies += self.show(&identity, &certified);
             }
         }
         proxies

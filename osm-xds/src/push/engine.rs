@@ -160,13 +160,17 @@ impl Engine {
     /// Takes in a new snapshot; `change` says how it differs from the last one
     /// taken in. Gives how many proxies were sent a new view.
     pub fn on_snapshot(&mut self, snapshot: Arc<MeshSnapshot>, change: &ChangeSet) -> usize {
-        self.snapshot = snapshot;
+        let before = std::mem::replace(&mut self.snapshot, snapshot);
         if change.is_empty() {
             return 0;
         }
         self.version += 1;
         let mut touched = BTreeSet::new();
         let mut moved = Vec::new();
+        if !before.trust_domains().name_alike(self.snapshot.trust_domains()) {
+            // Also a proxy for which nothing else is new has to say that it has a view of these.
+            touched.extend(self.classes.keys().copied());
+        }
         let services = (!change.settings).then_some(&change.services);
         if change.settings && self.common.refresh(&self.snapshot, self.trust.as_deref(), &mut self.work) {
             touched.extend(self.classes.keys().copied());
@@ -266,7 +270,7 @@ impl Engine {
             return self.classes.keys().copied().collect();
         }
         let by_access = change.access_to.iter().filter_map(|identity| self.by_identity.get(identity));
-        let by_service = change.services.iter().filter_map(|service| self.by_service.get(service));
+        let by_service = change.served.iter().filter_map(|service| self.by_service.get(service));
         by_access.chain(by_service).flatten().copied().collect()
     }
 
@@ -385,6 +389,6 @@ impl Engine {
             }
             ClientKind::Grpc => layers.extend(reached),
         }
-        View::new(self.version, layers)
+        View::new(self.version, layers).in_domains(Arc::clone(self.snapshot.trust_domains()))
     }
 }

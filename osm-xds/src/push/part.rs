@@ -1,8 +1,14 @@
 //! The part of a configuration that reaches one service, decided and generated.
 
+use std::net::IpAddr;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use osm_core::ir::{OutboundService, Upstream, UpstreamEndpoints};
+use osm_core::ir::{
+    InboundService, MemberName, OutboundMember, OutboundService, RefusedService, ServicePortName, Upstream,
+    UpstreamEndpoints,
+};
+use osm_core::name::ServiceName;
 use osm_core::policy::{self, OutboundKey};
 use osm_core::snapshot::MeshSnapshot;
 
@@ -16,7 +22,8 @@ use crate::resource::Resource;
 pub(super) struct Part {
     pub(super) key: OutboundKey,
     outbound: Vec<(OutboundService, Vec<Arc<Resource>>)>,
-    upstreams: Vec<(Upstream, Option<Arc<Resource>>)>,
+    members: Vec<(OutboundMember, Option<Arc<Resource>>)>,
+    upstreams: Vec<(Upstream, Vec<Arc<Resource>>)>,
     endpoints: Vec<(UpstreamEndpoints, Arc<Resource>)>,
 }
 
@@ -32,7 +39,7 @@ impl Part {
     ) -> Self {
         work.compiled += 1;
         let ir = policy::outbound(snapshot, &key);
-        let outbound = reuse(ir.outbound, old.map(|old| &old.outbound[..]), |service| {
+        let outbound = reuse(ir.outbound, old.map(|old| &old.outbound[..]), work, |service, work| {
             let resources: Vec<_> =
                 generate::outbound_for(client, service).into_iter().map(Arc::new).collect();
             work.generated += resources.len() as u64;
@@ -40,40 +47,117 @@ impl Part {
         });
         // Only what a namespace has names for is seen otherwise from there. The rest
         // lies in the layer below, which shows every service that this one shows.
-        let (upstreams, endpoints) = match key.same_namespace {
-            true => (Vec::new(), Vec::new()),
-            false => (ir.upstreams, ir.endpoints),
+        let (members, upstreams, endpoints) = match key.same_namespace {
+            true => (Vec::new(), Vec::new(), Vec::new()),
+            false => (ir.members, ir.upstreams, ir.endpoints),
         };
-        let upstreams = reuse(upstreams, old.map(|old| &old.upstreams[..]), |upstream| {
-            let resource = generate::upstream_for(client, upstream).map(Arc::new);
+        let members = reuse(members, old.map(|old| &old.members[..]), work, |member, work| {
+            let resource = generate::member_for(client, member).map(Arc::new);
             work.generated += u64::from(resource.is_some());
             resource
         });
-        let endpoints = reuse(endpoints, old.map(|old| &old.endpoints[..]), |endpoints| {
+        let upstreams = reuse(upstreams, old.map(|old| &old.upstreams[..]), work, |upstream, work| {
+            let resources: Vec<_> =
+                generate::upstream_for(client, upstream).into_iter().map(Arc::new).collect();
+            work.generated += resources.len() as u64;
+            resources
+        });
+        let endpoints = reuse(endpoints, old.map(|old| &old.endpoints[..]), work, |endpoints, work| {
             work.generated += 1;
             Arc::new(generate::endpoints(endpoints))
         });
-        Self { key, outbound, upstreams, endpoints }
+        Self { key, outbound, members, upstreams, endpoints }
     }
 
     /// All resources of this part.
     pub(super) fn resources(&self) -> impl Iterator<Item = &Arc<Resource>> {
         let outbound = self.outbound.iter().flat_map(|(_, resources)| resources);
-        let upstreams = self.upstreams.iter().filter_map(|(_, resource)| resource.as_ref());
-        outbound.chain(upstreams).chain(self.endpoints.iter().map(|(_, resource)| resource))
+        let members = self.members.iter().filter_map(|(_, resource)| resource.as_ref());
+        let upstreams = self.upstreams.iter().flat_map(|(_, resources)| resources);
+        outbound.chain(members).chain(upstreams).chain(self.endpoints.iter().map(|(_, resource)| resource))
     }
 }
 
-/// Pairs each decision with what was generated from an equal one, else generates.
-pub(super) fn reuse<I: PartialEq, R: Clone>(
-    decided: Vec<I>,
-    old: Option<&[(I, R)]>,
-    mut generate: impl FnMut(&I) -> R,
-) -> Vec<(I, R)> {
-    let old = old.unwrap_or_default();
-    let pair = |decision: I| {
-        let known = old.iter().find(|(before, _)| *before == decision).map(|(_, made)| made.clone());
-        let made = known.unwrap_or_else(|| generate(&decision));
+/// Something that was decided, and that something was generated from.
+pub(super) trait Decision: PartialEq {
+    /// What tells it from the others of its list, which is in the order of this.
+    type Key<'a>: Ord
+    where
+        Self: 'a;
+
+    /// Its key.
+    fn key(&self) -> Self::Key<'_>;
+}
+
+impl Decision for OutboundService {
+    type Key<'a> = &'a ServicePortName;
+
+    fn key(&self) -> &ServicePortName {
+        &self.name
+    }
+}
+
+impl Decision for OutboundMember {
+    type Key<'a> = (&'a ServicePortName, &'a MemberName, (IpAddr, NonZeroU16));
+
+    fn key(&self) -> Self::Key<'_> {
+        (&self.name, &self.member, self.place)
+    }
+}
+
+impl Decision for Upstream {
+    type Key<'a> = &'a ServicePortName;
+
+    fn key(&self) -> &ServicePortName {
+        &self.name
+    }
+}
+
+impl Decision for UpstreamEndpoints {
+    type Key<'a> = &'a ServicePortName;
+
+    fn key(&self) -> &ServicePortName {
+        &self.name
+    }
+}
+
+impl Decision for RefusedService {
+    type Key<'a> = (&'a ServicePortName, Option<&'a MemberName>, Option<&'a (IpAddr, NonZeroU16)>);
+
+    fn key(&self) -> Self::Key<'_> {
+        (&self.name, self.member.as_ref(), self.places.first())
+    }
+}
+
+impl Decision for Arc<InboundService> {
+    type Key<'a> = (&'a ServiceName, NonZeroU16);
+
+    fn key(&self) -> Self::Key<'_> {
+        (&self.service, self.target_port)
+    }
+}
+
+/// Pairs each decision with what was generated from an equal one, else generates. Both
+/// lists are in the order of their keys, and each is gone through once.
+pub(super) fn reuse<D: Decision, R: Clone>(
+    decided: Vec<D>,
+    old: Option<&[(D, R)]>,
+    work: &mut Work,
+    mut generate: impl FnMut(&D, &mut Work) -> R,
+) -> Vec<(D, R)> {
+    let mut rest = old.unwrap_or_default();
+    let pair = |decision: D| {
+        while let Some(((known, made), others)) = rest.split_first() {
+            work.reviewed += 1;
+            if known.key() > decision.key() {
+                break;
+            }
+            rest = others;
+            if *known == decision {
+                return (decision, made.clone());
+            }
+        }
+        let made = generate(&decision, work);
         (decision, made)
     };
     decided.into_iter().map(pair).collect()

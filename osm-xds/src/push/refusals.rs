@@ -59,7 +59,8 @@ impl Refusals {
                 changes.insert(resource.key.clone(), None);
             }
             let Some(service) = snapshot.service(&name).filter(|_| wanted) else { continue };
-            let after = reuse(policy::refused(service), before.as_deref(), |refused| {
+            let refused = policy::refused(snapshot, service);
+            let after = reuse(refused, before.as_deref(), work, |refused, work| {
                 work.generated += 1;
                 Arc::new(generate::refused(refused))
             });

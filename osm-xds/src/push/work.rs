@@ -7,6 +7,8 @@ pub struct Work {
     pub compiled: u64,
     /// Parts that took the place of others compared with them.
     pub compared: u64,
+    /// Earlier decisions looked at for something that is still right.
+    pub reviewed: u64,
     /// Resources generated and encoded.
     pub generated: u64,
     /// Views made, one for each proxy that was given something new.
@@ -15,9 +17,10 @@ pub struct Work {
 
 impl std::ops::AddAssign for Work {
     fn add_assign(&mut self, more: Self) {
-        let Self { compiled, compared, generated, views } = more;
+        let Self { compiled, compared, reviewed, generated, views } = more;
         self.compiled += compiled;
         self.compared += compared;
+        self.reviewed += reviewed;
         self.generated += generated;
         self.views += views;
     }
@@ -30,6 +33,7 @@ impl std::ops::Sub for Work {
         Self {
             compiled: self.compiled - earlier.compiled,
             compared: self.compared - earlier.compared,
+            reviewed: self.reviewed - earlier.reviewed,
             generated: self.generated - earlier.generated,
             views: self.views - earlier.views,
         }

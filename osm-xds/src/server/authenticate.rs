@@ -9,10 +9,13 @@ mod token;
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use envoy_types::pb::envoy::config::core::v3::Node;
-use osm_core::identity::{ProxyId, TrustDomain};
+use osm_core::catalog::MeshCatalog;
+use osm_core::identity::{ProxyId, TrustDomain, TrustDomains};
+use osm_core::policy::{self, Unknown};
 use rustls_pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
@@ -97,16 +100,57 @@ pub enum AuthenticationError {
 /// Takes a proxy for who its certificate says: the certificate has exactly one
 /// URI name, which is a proxy's of this trust domain, and `node.id` is the UUID
 /// in it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct CertificateAuthenticator {
-    trust_domain: TrustDomain,
+    domains: Domains,
+    catalog: Option<Arc<dyn MeshCatalog>>,
+}
+
+impl fmt::Debug for CertificateAuthenticator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let needs_a_pod = self.catalog.is_some();
+        f.debug_struct("CertificateAuthenticator")
+            .field("domains", &self.domains.get())
+            .field("needs_a_pod", &needs_a_pod)
+            .finish()
+    }
+}
+
+/// In which trust domains proxies are.
+#[derive(Clone)]
+enum Domains {
+    These(Arc<TrustDomains>),
+    OfMesh(Arc<dyn MeshCatalog>),
+}
+
+impl Domains {
+    fn get(&self) -> Arc<TrustDomains> {
+        match self {
+            Self::These(domains) => Arc::clone(domains),
+            Self::OfMesh(catalog) => Arc::clone(catalog.snapshot().trust_domains()),
+        }
+    }
 }
 
 impl CertificateAuthenticator {
     /// Believes certificates for proxies of this trust domain.
     #[must_use]
     pub fn new(trust_domain: TrustDomain) -> Self {
-        Self { trust_domain }
+        Self { domains: Domains::These(Arc::new(trust_domain.into())), catalog: None }
+    }
+
+    /// Believes certificates for proxies of the trust domains that a mesh has: several while its root is exchanged for one
+    /// of another trust domain.
+    #[must_use]
+    pub fn of_mesh(catalog: Arc<dyn MeshCatalog>) -> Self {
+        Self { domains: Domains::OfMesh(catalog), catalog: None }
+    }
+
+    /// Believes them only while this mesh has a pod of that account beside that proxy: a
+    /// certificate that lay somewhere and was copied is of no use when its pod is gone.
+    #[must_use]
+    pub fn of_pods(self, catalog: Arc<dyn MeshCatalog>) -> Self {
+        Self { catalog: Some(catalog), ..self }
     }
 
     fn decide(&self, evidence: &Evidence<'_>) -> Result<ProxyId, AuthenticationError> {
@@ -119,10 +163,10 @@ impl CertificateAuthenticator {
         let (trust_domain, proxy) = ProxyId::from_uri(&proved).map_err(|error| {
             AuthenticationError::Denied(format!("the client certificate is not a proxy's: {error}"))
         })?;
-        if trust_domain != self.trust_domain {
+        let domains = self.domains.get();
+        if !domains.accepted().contains(&trust_domain) {
             return Err(AuthenticationError::Denied(format!(
-                "the client certificate proves {proved}, but this is trust domain {}",
-                self.trust_domain
+                "the client certificate proves {proved}, but this is trust domain {domains}"
             )));
         }
         if evidence.node.id != proxy.uuid.as_str() {
@@ -132,7 +176,21 @@ impl CertificateAuthenticator {
                 proxy.uuid.as_str()
             )));
         }
+        self.find_pod(&proxy)?;
         Ok(proxy)
+    }
+
+    /// Whether its pod is there, where that is asked for.
+    fn find_pod(&self, proxy: &ProxyId) -> Result<(), AuthenticationError> {
+        let Some(catalog) = &self.catalog else { return Ok(()) };
+        match policy::classify(&catalog.snapshot(), proxy) {
+            Ok(_) => Ok(()),
+            // It may be known in a moment.
+            Err(error @ Unknown::NoWorkload { .. }) => {
+                Err(AuthenticationError::Unavailable(error.to_string()))
+            }
+            Err(error @ Unknown::OtherIdentity { .. }) => Err(AuthenticationError::Denied(error.to_string())),
+        }
     }
 }
 
@@ -182,6 +240,10 @@ fn shortened(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use osm_core::catalog::Catalog;
+    use osm_core::model::{MeshObject, Namespace, Workload};
+    use osm_core::snapshot::MeshOptions;
+    use osm_core::source::SourceEvent;
     use rcgen::{CertificateParams, KeyPair, SanType};
 
     use super::*;
@@ -197,17 +259,59 @@ mod tests {
         params.self_signed(&key).expect("a certificate").der().clone()
     }
 
+    fn authenticator() -> CertificateAuthenticator {
+        CertificateAuthenticator::new("cluster.local".parse().expect("a trust domain"))
+    }
+
     fn decide(certificates: &[CertificateDer<'static>], node: &str) -> Result<ProxyId, AuthenticationError> {
+        decide_by(&authenticator(), certificates, node)
+    }
+
+    fn decide_by(
+        authenticator: &CertificateAuthenticator,
+        certificates: &[CertificateDer<'static>],
+        node: &str,
+    ) -> Result<ProxyId, AuthenticationError> {
         let node = Node { id: node.to_owned(), ..Node::default() };
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
-        let evidence = Evidence { peer_certificates: certificates, bearer: None, node: &node, address };
-        CertificateAuthenticator::new("cluster.local".parse().expect("a trust domain")).decide(&evidence)
+        authenticator.decide(&Evidence {
+            peer_certificates: certificates,
+            bearer: None,
+            node: &node,
+            address,
+        })
+    }
+
+    /// A mesh with a pod of this account beside the proxy `6f1a` of the namespace `shop`.
+    fn mesh(account: Option<&str>) -> Arc<dyn MeshCatalog> {
+        let (reader, mut catalog) = Catalog::new(MeshOptions::default());
+        let mut shop = Namespace::new("shop".parse().expect("a name"));
+        shop.monitored_by = Some("osm".to_owned());
+        let pods = account.map(|account| {
+            let mut pod =
+                Workload::new("shop/till-1".parse().expect("a name"), account.parse().expect("a name"));
+            pod.proxy = Some("6f1a".parse().expect("a UUID"));
+            MeshObject::from(pod)
+        });
+        catalog.take_in(SourceEvent::round(pods.into_iter().chain([shop.into()])));
+        Arc::new(reader)
     }
 
     #[test]
     fn a_proxy_is_who_its_certificate_says() {
         let proxy = decide(&[certificate(&[OURS])], "6f1a").expect("it is proved");
         assert_eq!(proxy.to_string(), "6f1a (shop/till)");
+    }
+
+    #[test]
+    fn a_certificate_is_of_no_use_without_its_pod_where_pods_are_asked_for() {
+        let ask =
+            |account| decide_by(&authenticator().of_pods(mesh(account)), &[certificate(&[OURS])], "6f1a");
+        assert_eq!(ask(Some("till")).expect("its pod is there").to_string(), "6f1a (shop/till)");
+        let gone = ask(None).expect_err("its pod is gone");
+        assert!(matches!(gone, AuthenticationError::Unavailable(_)), "it may be new: {gone:?}");
+        let other = ask(Some("bank")).expect_err("its pod is somebody else's");
+        assert!(matches!(other, AuthenticationError::Denied(_)), "{other:?}");
     }
 
     #[test]

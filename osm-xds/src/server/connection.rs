@@ -52,7 +52,10 @@ pub(super) async fn serve(
     };
     let tls = match accepted {
         Ok(tls) => tls,
-        Err((reason, error)) => {
+        Err(Failed { reason, error, was_shown }) => {
+            if was_shown {
+                trust.failed(address.ip(), watch::now(), shared.options.trial_pause);
+            }
             account::connection_failed(&shared.metrics, reason);
             tracing::debug!(%address, reason, error, "connection fails");
             return;
@@ -69,20 +72,37 @@ pub(super) async fn serve(
     let strangers = (Arc::clone(&shared.strangers), places);
     let idle_timeout = shared.options.idle_timeout;
     let until = begun + shared.options.proof_timeout;
-    let peer = Arc::new(Peer::new(address, certificates, strangers, until, idle_timeout));
+    let shown = (trust.server(), certificates);
+    let peer = Arc::new(Peer::new(address, shown, strangers, until, idle_timeout));
     talk(shared, tls, peer, trust).await;
+}
+
+/// A handshake that came to nothing.
+struct Failed {
+    reason: &'static str,
+    error: String,
+    /// Whether the client may have seen the server's certificate.
+    was_shown: bool,
 }
 
 async fn handshake(
     options: &ServerOptions,
     config: Arc<ServerConfig>,
     socket: TcpStream,
-) -> Result<Box<TlsStream<TcpStream>>, (&'static str, String)> {
-    socket.set_nodelay(true).map_err(|error| ("socket", error.to_string()))?;
-    match tokio::time::timeout(options.handshake_timeout, TlsAcceptor::from(config).accept(socket)).await {
-        Ok(accepted) => accepted.map(Box::new).map_err(|error| ("handshake", error.to_string())),
-        Err(elapsed) => Err(("handshake_timeout", elapsed.to_string())),
-    }
+) -> Result<Box<TlsStream<TcpStream>>, Failed> {
+    let mut was_shown = false;
+    let attempt = async {
+        let failed = |reason| move |error: std::io::Error| (reason, error.to_string());
+        socket.set_nodelay(true).map_err(failed("socket"))?;
+        // One that goes without a word was shown nothing: who looks for open ports believes or not.
+        if socket.peek(&mut [0]).await.map_err(failed("handshake"))? > 0 {
+            was_shown = true;
+        }
+        TlsAcceptor::from(config).accept(socket).await.map_err(failed("handshake"))
+    };
+    let accepted = tokio::time::timeout(options.handshake_timeout, attempt).await;
+    let accepted = accepted.unwrap_or_else(|elapsed| Err(("handshake_timeout", elapsed.to_string())));
+    accepted.map(Box::new).map_err(|(reason, error)| Failed { reason, error, was_shown })
 }
 
 /// Speaks HTTP/2. On the server's end, and when there is a reason to end the

@@ -9,7 +9,8 @@ use osm_core::identity::ProxyId;
 use prost::Message;
 
 use crate::session::{
-    DeltaSession, Dialect, ProtocolError, Received, Response, SessionOptions, SessionStatus, SotwSession,
+    DeltaSession, Dialect, ProtocolError, Received, Response, Secrets, SessionOptions, SessionStatus,
+    SotwSession,
 };
 use crate::view::View;
 
@@ -29,6 +30,9 @@ pub(super) trait Protocol: Send + Sized + 'static {
     /// When to ask for a response again although nothing has come in.
     fn deadline(&self) -> Option<Instant>;
     fn status(&self) -> SessionStatus;
+    fn secrets(&self) -> Secrets;
+    /// Whether everything was asked for that the view has, but for secrets.
+    fn has_asked(&self) -> bool;
 }
 
 /// Whether a session has nothing left to send or to wait for. The versions alone
@@ -70,6 +74,14 @@ macro_rules! protocol {
 
             fn status(&self) -> SessionStatus {
                 Self::status(self)
+            }
+
+            fn secrets(&self) -> Secrets {
+                Self::secrets(self)
+            }
+
+            fn has_asked(&self) -> bool {
+                Self::has_asked(self)
             }
         }
     };

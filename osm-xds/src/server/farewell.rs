@@ -33,6 +33,8 @@ pub(super) enum Reason {
     Expired,
     /// The root of its certificate is trusted no longer.
     Distrusted,
+    /// The server is to have a certificate of another root, and it is not known whether this client believes it.
+    Recalled,
 }
 
 impl Reason {
@@ -41,7 +43,7 @@ impl Reason {
         Some(match self {
             Self::TooManyStrangers => "too_many_strangers",
             Self::StrangerDisplaced => "stranger_displaced",
-            Self::Idle => return None,
+            Self::Idle | Self::Recalled => return None,
             Self::TooManyProxies(_) => "too_many_proxies",
             Self::TooManyStreams(_) => "too_many_streams",
             Self::Displaced => "displaced",
@@ -86,7 +88,9 @@ impl Reason {
             Self::TooManyProxies(_) | Self::TooManyStreams(_) | Self::Displaced | Self::Stalled => {
                 Code::ResourceExhausted
             }
-            Self::TooManyStrangers | Self::StrangerDisplaced | Self::Overloaded => Code::Unavailable,
+            Self::TooManyStrangers | Self::StrangerDisplaced | Self::Overloaded | Self::Recalled => {
+                Code::Unavailable
+            }
             Self::Idle => Code::DeadlineExceeded,
             Self::Expired | Self::Distrusted => Code::Unauthenticated,
         }
@@ -110,6 +114,7 @@ impl Reason {
             Self::Expired => {
                 "the client certificate has expired; connect anew with the renewed one".into()
             }
+            Self::Recalled => "this server is given a certificate of another root; connect anew".into(),
             Self::Distrusted => {
                 "the root of the client certificate is no longer trusted; connect anew with a certificate of a \
                  trusted one"

@@ -22,6 +22,8 @@ pub(super) struct Peer {
     pub(super) address: SocketAddr,
     /// The verified chain, leaf first.
     pub(super) certificates: Vec<CertificateDer<'static>>,
+    /// By what this server proved itself to it, leaf first.
+    pub(super) server: Arc<[CertificateDer<'static>]>,
     pub(super) farewell: Farewell,
     strangers: Arc<Strangers>,
     idle_timeout: Duration,
@@ -43,14 +45,22 @@ impl Peer {
     /// A connection with places among the strangers, which it may keep until then.
     pub(super) fn new(
         address: SocketAddr,
-        certificates: Vec<CertificateDer<'static>>,
+        (server, certificates): (Arc<[CertificateDer<'static>]>, Vec<CertificateDer<'static>>),
         (strangers, places): (Arc<Strangers>, Vec<Stranger>),
         until: Instant,
         idle_timeout: Duration,
     ) -> Self {
         let presence = Presence { strangers: places, until: Some(until), streams: Vec::new() };
         let farewell = Farewell::default();
-        Self { address, certificates, farewell, strangers, idle_timeout, presence: Mutex::new(presence) }
+        Self {
+            address,
+            certificates,
+            server,
+            farewell,
+            strangers,
+            idle_timeout,
+            presence: Mutex::new(presence),
+        }
     }
 
     /// Admits a stream of a proxy that has proved itself, if there is a place for
@@ -172,7 +182,13 @@ mod tests {
         let place = strangers.enter(address.ip()).expect("a place");
         let start = tokio::time::Instant::now().into_std();
         let until = start + Duration::from_secs(15);
-        let peer = Arc::new(Peer::new(address, vec![], (Arc::clone(&strangers), vec![place]), until, IDLE));
+        let peer = Arc::new(Peer::new(
+            address,
+            (Arc::new([]), vec![]),
+            (Arc::clone(&strangers), vec![place]),
+            until,
+            IDLE,
+        ));
         assert_eq!(peer.look(start, STALL), Ok(Some(until)));
         assert_eq!(peer.look(until, STALL), Err(Reason::Idle));
 

@@ -7,6 +7,8 @@
 //!
 //! It is not the place that delivers anything.
 
+mod credentials;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
@@ -16,12 +18,14 @@ use std::time::{Instant, SystemTime};
 use osm_core::identity::ProxyId;
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
+use rustls_pki_types::CertificateDer;
 use tokio::sync::Notify;
 
-use super::dialect::Protocol;
+use super::{acceptance::Acceptance, dialect::Protocol, watch::now};
 use crate::resource::ResourceKind;
 use crate::session::{Dialect, SessionStatus};
 use crate::view::{Follow, ViewWatch};
+pub use credentials::{Names, ProxyCredentials};
 
 /// One proxy's stream at one moment.
 #[derive(Debug, Clone)]
@@ -125,6 +129,7 @@ struct Slot {
 /// What an open stream shows of itself.
 trait Inspect: Send + Sync {
     fn status(&self, stream: u64, in_sync: bool) -> ProxyStatus;
+    fn credentials(&self, stream: u64) -> ProxyCredentials;
 }
 
 /// An open stream's shared half: the registry looks at it, the stream works on it.
@@ -140,12 +145,15 @@ pub(super) struct About {
     pub(super) address: SocketAddr,
     pub(super) envoy_version: Option<String>,
     pub(super) connected_since: SystemTime,
+    /// By what this server proved itself.
+    pub(super) server: Arc<[CertificateDer<'static>]>,
 }
 
 /// What does.
 pub(super) struct Live<P> {
     pub(super) session: P,
     pub(super) sent: Sent,
+    pub(super) acceptance: Acceptance,
 }
 
 impl<P: Protocol> Inspect for Entry<P> {
@@ -154,7 +162,7 @@ impl<P: Protocol> Inspect for Entry<P> {
             let live = self.live.lock();
             (live.session.status(), live.sent)
         };
-        let About { proxy, address, envoy_version, connected_since } = self.about.clone();
+        let About { proxy, address, envoy_version, connected_since, server: _ } = self.about.clone();
         ProxyStatus {
             stream,
             proxy,
@@ -167,6 +175,14 @@ impl<P: Protocol> Inspect for Entry<P> {
             session,
         }
     }
+
+    fn credentials(&self, stream: u64) -> ProxyCredentials {
+        let live = self.live.lock();
+        let (secrets, names) = (live.session.secrets(), live.acceptance.names(now()));
+        drop(live);
+        let About { proxy, server, .. } = &self.about;
+        ProxyCredentials::new(stream, proxy.clone(), Arc::clone(server), secrets).knowing(names)
+    }
 }
 
 impl Registry {
@@ -178,12 +194,23 @@ impl Registry {
     /// tell; for operators.
     #[must_use]
     pub fn statuses(&self) -> Vec<ProxyStatus> {
+        self.entries().into_iter().map(|(id, entry, in_sync)| entry.status(id, in_sync)).collect()
+    }
+
+    /// What every open stream's proxy may have of certificates and trust, in the order in which they came. Costs what
+    /// there is to tell; for whoever changes the roots of a mesh.
+    #[must_use]
+    pub fn credentials(&self) -> Vec<ProxyCredentials> {
+        self.entries().into_iter().map(|(id, entry, _)| entry.credentials(id)).collect()
+    }
+
+    fn entries(&self) -> Vec<(u64, Arc<dyn Inspect>, bool)> {
         let mut entries: Vec<_> = {
             let streams = self.streams.lock();
             streams.slots.iter().map(|(id, slot)| (*id, Arc::clone(&slot.entry), slot.in_sync)).collect()
         };
         entries.sort_unstable_by_key(|(id, ..)| *id);
-        entries.into_iter().map(|(id, entry, in_sync)| entry.status(id, in_sync)).collect()
+        entries
     }
 
     /// How far all have come, as they last said: a view that was published a

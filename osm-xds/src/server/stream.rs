@@ -217,7 +217,9 @@ impl<P: Protocol> Open<P> {
         self.seen = number;
         if let Some(view) = view {
             self.behind_since.get_or_insert_with(now);
-            self.entry.live.lock().session.on_view(view);
+            let mut live = self.entry.live.lock();
+            live.acceptance.on_view(view.domains(), now());
+            live.session.on_view(view);
         }
     }
 
@@ -234,8 +236,14 @@ impl<P: Protocol> Open<P> {
 
     /// Tells the registry whether this proxy has everything now.
     fn report(&mut self) {
-        let status = self.entry.live.lock().session.status();
+        let mut live = self.entry.live.lock();
+        let status = live.session.status();
         let (synced, gate_timeouts) = (is_synced(&status), status.gate_timeouts);
+        // Of what it refused it has an older version, of what it has not asked for perhaps one from before.
+        if synced && status.refused.is_empty() && live.session.has_asked() {
+            live.acceptance.on_synced(now());
+        }
+        drop(live);
         self.shared.metrics.gate_timeouts.inc_by(gate_timeouts.saturating_sub(self.seen_gate_timeouts));
         self.seen_gate_timeouts = gate_timeouts;
         let now = now();

@@ -3,13 +3,16 @@
 //! A [`TlsHandle`] is shared between whoever renews certificates and the accept
 //! loop. What is set holds for every handshake that begins afterwards; open
 //! connections keep what they were made with, and are told when a root is trusted
-//! no longer ([`Trust`]). Sessions are never resumed, so that every connection
+//! no longer ([`Trust`]). While the server is to change to another root, it is tried
+//! out who believes that one ([`TlsHandle::offer`]). Sessions are never resumed, so that every connection
 //! proves its client's certificate against the trust of that moment.
 //!
 //! It is not the place to decide who a client is ([`super::authenticate`]).
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use osm_certs::provider::CertificateProvider;
 use osm_certs::subject::Subject;
@@ -19,6 +22,8 @@ use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use tokio::sync::watch;
+
+use super::trials::Trials;
 
 /// What the server proves and whom it believes.
 pub struct TlsMaterial {
@@ -61,12 +66,33 @@ pub struct TlsHandle(Arc<Inner>);
 type Current = Option<Arc<Generation>>;
 
 #[derive(Debug, Default)]
-struct Inner(watch::Sender<Current>);
+struct Inner {
+    current: watch::Sender<Current>,
+    /// What is tried out.
+    offered: watch::Sender<Option<Offered>>,
+    trials: Trials,
+}
+
+/// What clients are to be shown of which it is not known whether they believe it.
+#[derive(Debug)]
+pub struct Offer {
+    /// The name of its root: two offers with one name are one offer whose certificate was renewed.
+    pub root: Arc<str>,
+    /// The certificate, and whom the server believes.
+    pub material: TlsMaterial,
+}
+
+#[derive(Debug, Clone)]
+struct Offered {
+    root: Arc<str>,
+    generation: Arc<Generation>,
+}
 
 /// The settings made from one set of material.
 #[derive(Debug)]
 struct Generation {
     config: Arc<ServerConfig>,
+    server: Arc<[CertificateDer<'static>]>,
     roots: Box<[CertificateDer<'static>]>,
     verifier: Arc<dyn ClientCertVerifier>,
 }
@@ -90,8 +116,38 @@ impl TlsHandle {
     /// When the material does not serve; then what was set before still holds.
     pub fn set(&self, material: TlsMaterial) -> Result<(), TlsError> {
         let generation = generation(material)?;
-        self.0.0.send_replace(Some(Arc::new(generation)));
+        self.0.current.send_replace(Some(Arc::new(generation)));
         Ok(())
+    }
+
+    /// Shows another certificate to clients, in order to learn who believes it: [`Registry::credentials`](super::Registry) tells by
+    /// what this server proved itself to each. Those that are connected already are asked to connect anew, spread over
+    /// [`ServerOptions::distrust_spread`](super::ServerOptions). An address from which a client did not take it is shown
+    /// what was [set](Self::set) for [`ServerOptions::trial_pause`](super::ServerOptions), and then asked again. With
+    /// `None` nothing is tried out.
+    ///
+    /// # Errors
+    /// When the material does not serve; then what was offered before still is.
+    pub fn offer(&self, offer: Option<Offer>) -> Result<(), TlsError> {
+        let offered = match offer {
+            None => None,
+            Some(Offer { root, material }) => {
+                Some(Offered { root, generation: Arc::new(generation(material)?) })
+            }
+        };
+        let name = |offered: &Option<Offered>| offered.as_ref().map(|offered| Arc::clone(&offered.root));
+        if name(&self.0.offered.borrow()) != name(&offered) {
+            self.0.trials.clear();
+        }
+        self.0.offered.send_replace(offered);
+        Ok(())
+    }
+
+    /// Whether just these are the roots that clients are believed by, whichever certificate they are shown.
+    #[must_use]
+    pub fn believes(&self, roots: &[CertificateDer<'static>]) -> bool {
+        let is_set = self.0.current.borrow().as_ref().is_some_and(|generation| *generation.roots == *roots);
+        is_set && self.0.offered.borrow().as_ref().is_none_or(|offered| *offered.generation.roots == *roots)
     }
 
     /// Exchanges the material whenever a provider has a new certificate of
@@ -125,27 +181,36 @@ impl TlsHandle {
     /// Waits until material was set for the first time. Cancel safe.
     pub async fn ready(&self) {
         // The sender lives as long as the handle.
-        drop(self.0.0.subscribe().wait_for(Option::is_some).await);
+        drop(self.0.current.subscribe().wait_for(Option::is_some).await);
     }
 
     /// Whether anything was set.
     #[must_use]
     pub fn is_set(&self) -> bool {
-        self.0.0.borrow().is_some()
+        self.0.current.borrow().is_some()
     }
 
-    /// The settings for one handshake, and what becomes of the trust in its client.
-    pub(super) fn current(&self) -> Option<Trust> {
-        let mut newest = self.0.0.subscribe();
-        let made_with = newest.borrow_and_update().clone()?;
-        Some(Trust { made_with, newest, since: UnixTime::now() })
+    /// The settings for one handshake with a client at this address, and what becomes of the trust in it.
+    pub(super) fn current(&self, address: IpAddr, now: Instant) -> Option<Trust> {
+        let mut newest = self.0.current.subscribe();
+        let current = newest.borrow_and_update().clone()?;
+        let offers = self.0.offered.subscribe();
+        let offered = offers.borrow().clone().filter(|_| self.0.trials.next(address, now).is_none());
+        let root = offered.as_ref().map(|offered| Arc::clone(&offered.root));
+        let made_with = offered.map_or(current, |offered| offered.generation);
+        let handle = self.clone();
+        Some(Trust { made_with, root, newest, offers, handle, since: UnixTime::now() })
     }
 }
 
 /// One connection's trust in its client's certificate.
 pub(super) struct Trust {
     made_with: Arc<Generation>,
+    /// The name of the root that is tried out with it, if one is.
+    root: Option<Arc<str>>,
     newest: watch::Receiver<Current>,
+    offers: watch::Receiver<Option<Offered>>,
+    handle: TlsHandle,
     since: UnixTime,
 }
 
@@ -154,12 +219,43 @@ impl Trust {
         Arc::clone(&self.made_with.config)
     }
 
-    /// Waits until other material was set. Cancel safe.
+    /// By what the server proves itself, leaf first.
+    pub(super) fn server(&self) -> Arc<[CertificateDer<'static>]> {
+        Arc::clone(&self.made_with.server)
+    }
+
+    /// The handshake failed: the client may not believe what it was shown, and is not shown it again for a while.
+    pub(super) fn failed(&self, address: IpAddr, now: Instant, pause: Duration) {
+        // What it was shown may be offered no longer.
+        if self.root.is_some()
+            && !self.is_to_be_tried()
+            && let Some(until) = now.checked_add(pause)
+        {
+            self.handle.0.trials.failed(address, now, until);
+        }
+    }
+
+    /// Waits until other material was set or offered. Cancel safe.
     pub(super) async fn changed(&mut self) {
-        if self.newest.changed().await.is_err() {
+        let (newest, offers) = (&mut self.newest, &mut self.offers);
+        let changed = tokio::select! {
+            changed = newest.changed() => changed,
+            changed = offers.changed() => changed,
+        };
+        if changed.is_err() {
             // Nobody can set any.
             std::future::pending::<()>().await;
         }
+    }
+
+    /// Whether something else is tried out than what this client was shown.
+    pub(super) fn is_to_be_tried(&self) -> bool {
+        self.offers.borrow().as_ref().is_some_and(|offered| Some(&offered.root) != self.root.as_ref())
+    }
+
+    /// When a client at this address may be shown what is tried out; `None` is at once.
+    pub(super) fn trial(&self, address: IpAddr, now: Instant) -> Option<Instant> {
+        self.handle.0.trials.next(address, now)
     }
 
     /// Whether a chain that was believed at the handshake leads to a root that is
@@ -181,6 +277,7 @@ impl Trust {
 /// by a token.
 fn generation(material: TlsMaterial) -> Result<Generation, TlsError> {
     let provider: Arc<CryptoProvider> = Arc::new(aws_lc_rs::default_provider());
+    let server = material.chain.clone().into();
     let mut roots = RootCertStore::empty();
     for root in &material.client_roots {
         roots.add(root.clone()).map_err(|error| TlsError::ClientRoots(error.to_string()))?;
@@ -198,7 +295,7 @@ fn generation(material: TlsMaterial) -> Result<Generation, TlsError> {
     config.alpn_protocols = vec![b"h2".to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
-    Ok(Generation { config: Arc::new(config), roots: material.client_roots.into(), verifier })
+    Ok(Generation { config: Arc::new(config), server, roots: material.client_roots.into(), verifier })
 }
 
 #[cfg(test)]
@@ -211,19 +308,23 @@ mod tests {
         TlsMaterial { chain: vec![made.cert.der().clone()], key, client_roots: vec![made.cert.der().clone()] }
     }
 
+    fn current(handle: &TlsHandle) -> Option<Trust> {
+        handle.current(IpAddr::from([10, 0, 0, 1]), Instant::now())
+    }
+
     #[test]
     fn material_that_does_not_serve_leaves_what_was_set() {
         let handle = TlsHandle::new();
         assert!(!handle.is_set());
         handle.set(material()).expect("good material");
-        let before = handle.current().expect("it was set").config();
+        let before = current(&handle).expect("it was set").config();
         let no_roots = TlsMaterial { client_roots: vec![], ..material() };
         let refused = handle.set(no_roots).expect_err("no roots");
         assert!(matches!(refused, TlsError::ClientRoots(_)), "{refused}");
         let foreign_key = TlsMaterial { key: material().key, ..material() };
         let refused = handle.set(foreign_key).expect_err("another certificate's key");
         assert!(matches!(refused, TlsError::Certificate(_)), "{refused}");
-        assert!(Arc::ptr_eq(&before, &handle.current().expect("it is still set").config()));
+        assert!(Arc::ptr_eq(&before, &current(&handle).expect("it is still set").config()));
     }
 
     #[test]

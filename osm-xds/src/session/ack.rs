@@ -27,14 +27,18 @@ impl Core {
         now: Instant,
     ) -> Received {
         let mut received = Received { kind: Some(kind), ..Received::default() };
-        let Some(record) = Nonce::parse(nonce).and_then(|nonce| self.kind_mut(kind).answered(nonce)) else {
+        let is_accepted = refusal.is_none();
+        let answered = |nonce| self.kind_mut(kind).answered(nonce, is_accepted);
+        let Some(record) = Nonce::parse(nonce).and_then(answered) else {
             return received;
         };
         match refusal {
             None => received.acknowledged = Some(now.saturating_duration_since(record.sent_at)),
             Some(message) => received.nack = Some(self.refuse(kind, record, message)),
         }
-        if kind != ResourceKind::Endpoints && kind != ResourceKind::Secret {
+        if kind == ResourceKind::Secret {
+            self.say_what_is_uncertain();
+        } else if kind != ResourceKind::Endpoints {
             self.release_held(false);
         }
         self.note_sync();
@@ -123,8 +127,11 @@ enum Blame {
 impl KindState {
     /// The record of this nonce; those before it are settled with it, since a
     /// proxy answers in order.
-    fn answered(&mut self, nonce: Nonce) -> Option<Record> {
+    fn answered(&mut self, nonce: Nonce, is_accepted: bool) -> Option<Record> {
+        // When it read that, and whatever it was sent before, it had asked for nothing that is not known by now.
+        self.let_go.take_if(|in_doubt| *in_doubt <= nonce);
         let place = self.in_flight.iter().position(|record| record.nonce == nonce)?;
+        self.doubt_answered(place, is_accepted);
         let record = self.in_flight.drain(..=place).next_back();
         if self.in_flight.is_empty() {
             // Most of the time nothing is on its way: then there is no room for it either.
@@ -181,6 +188,7 @@ impl KindState {
         }
         for mut item in items {
             let (name, said) = (item.name().clone(), item.now());
+            item.doubtful |= self.doubt(&name, nack.nonce);
             if repeats && item.resource().is_none() {
                 // Each response that follows says it again by its silence.
                 self.owes_answer = true;

@@ -119,22 +119,44 @@ impl Core {
         }
     }
 
-    /// Checks names before any of them has an effect.
+    /// Checks names that are asked for before any of them has an effect.
     pub(super) fn check_names<'a>(
         &self,
         kind: ResourceKind,
         names: impl IntoIterator<Item = &'a String>,
         total: usize,
     ) -> Result<(), ProtocolError> {
-        let limit = self.options.max_name_length;
-        if let Some(name) = names.into_iter().find(|name| name.is_empty() || name.len() > limit) {
-            return Err(ProtocolError::InvalidName { kind, length: name.len(), limit });
-        }
+        self.check_lengths(kind, names)?;
         let limit = self.options.max_names;
         if total > limit {
             return Err(ProtocolError::TooManyNames { kind, names: total, limit });
         }
         Ok(())
+    }
+
+    /// Checks what an incremental proxy says that it has before any of it has an effect.
+    pub(super) fn check_known<'a>(
+        &self,
+        kind: ResourceKind,
+        names: impl ExactSizeIterator<Item = &'a String>,
+    ) -> Result<(), ProtocolError> {
+        let (known, limit) = (names.len(), self.options.max_known);
+        if known > limit {
+            return Err(ProtocolError::TooManyKnown { kind, known, limit });
+        }
+        self.check_lengths(kind, names)
+    }
+
+    fn check_lengths<'a>(
+        &self,
+        kind: ResourceKind,
+        names: impl IntoIterator<Item = &'a String>,
+    ) -> Result<(), ProtocolError> {
+        let limit = self.options.max_name_length;
+        match names.into_iter().find(|name| name.is_empty() || name.len() > limit) {
+            Some(name) => Err(ProtocolError::InvalidName { kind, length: name.len(), limit }),
+            None => Ok(()),
+        }
     }
 
     /// The name, shared with its resource where there is one.
@@ -281,6 +303,15 @@ impl Core {
         self.kinds.iter().any(|state| !state.held.is_empty())
     }
 
+    /// Whether the proxy has asked for everything that the view has for it but secrets. Which routes it has from before this
+    /// stream is not known until it asks for them, which it does when it has listeners.
+    pub(super) fn has_asked(&self) -> bool {
+        let is_without_routes = |base: &Arc<View>| base.iter(ResourceKind::Route).next().is_none();
+        let has_asked = |kind| self.kind(kind).interest.seen;
+        let of_routes = has_asked(ResourceKind::Route) || self.base().is_some_and(is_without_routes);
+        of_routes && has_asked(ResourceKind::Cluster)
+    }
+
     /// Notes if nothing is left to send or to wait for.
     pub(super) fn note_sync(&mut self) {
         let Some(base) = &self.base else { return };
@@ -302,17 +333,20 @@ impl KindState {
             return false;
         }
         let target = new.get(key).map(|resource| resource.version);
-        if let Some(pending) = self.held.remove(name) {
-            self.ready.insert(name.clone(), pending);
+        let stays = target.is_some();
+        if let Some(pending) = self.held.remove(name).or_else(|| self.ready.remove(name)) {
+            self.make_ready(name.clone(), pending, stays);
         } else if let Some(refused) = self.refused.remove(name) {
             if target == Some(refused.resource.version) {
                 self.refused.insert(name.clone(), refused);
             } else {
                 let Refused { last_good, doubtful, .. } = refused;
-                self.ready.insert(name.clone(), Pending { doubtful, ..Pending::new(last_good) });
+                // It may have applied parts of it: then even what it had is told again.
+                let doubtful = doubtful || self.kind == ResourceKind::Secret;
+                self.make_ready(name.clone(), Pending { doubtful, ..Pending::new(last_good) }, stays);
             }
-        } else if !self.ready.contains_key(name) && !self.is_unswept(name) {
-            self.ready.insert(name.clone(), Pending::new(Has::of(old.get(key))));
+        } else if !self.is_unswept(name) {
+            self.make_ready(name.clone(), Pending::new(Has::of(old.get(key))), stays);
         }
         let is_moot = self.ready.get(name).is_some_and(|pending| pending.is_moot(target));
         is_moot && self.ready.remove(name).is_some()

@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
 
+use super::batch::{Batch, ROOM};
 use super::core::Core;
 use super::in_flight::{Has, Item, Nonce, Record, Said};
 use super::kind::{Pending, Refused, version_text};
-use super::order::InUse;
 use super::{Dialect, Response};
 use crate::encode::encode;
 use crate::resource::{Resource, ResourceKey, ResourceKind, ResourceName};
@@ -27,47 +27,6 @@ enum Decision {
     Hold(Option<Arc<Resource>>),
     /// There is nothing to say.
     Drop,
-}
-
-/// For how many names room is made at once.
-const ROOM: usize = 128;
-
-/// A response that is being put together.
-struct Batch {
-    items: Vec<Item>,
-    bytes: usize,
-    limit: usize,
-    /// Whether nothing more may be added.
-    closed: bool,
-    /// Whether nothing that was refused may be tried again yet: an earlier
-    /// response that this one would repeat is not answered.
-    busy: bool,
-    /// What may still be in use, once that was asked for.
-    in_use: Option<InUse>,
-}
-
-impl Batch {
-    fn new(limit: usize, busy: bool, names: usize) -> Self {
-        let items = Vec::with_capacity(names.min(ROOM));
-        Self { items, bytes: 0, limit, closed: false, busy, in_use: None }
-    }
-
-    /// Whether one more of this size fits; the first always does.
-    fn fits(&self, bytes: usize, alone: bool) -> bool {
-        if alone && self.busy {
-            return false;
-        }
-        self.items.is_empty() || (!self.closed && !alone && self.bytes.saturating_add(bytes) <= self.limit)
-    }
-
-    fn add(&mut self, said: Said, pending: &Pending) {
-        self.bytes += match &said {
-            Said::Resource(resource) => resource.body.len(),
-            Said::Gone(name) => name.as_str().len(),
-        };
-        self.closed |= pending.alone;
-        self.items.push(Item { said, had: pending.has.clone(), doubtful: pending.doubtful });
-    }
 }
 
 impl Core {
@@ -100,7 +59,7 @@ impl Core {
             return None;
         }
         while state.in_flight.len() >= max_outstanding && state.in_flight.front().is_some_and(|r| r.expired) {
-            state.in_flight.pop_front();
+            state.give_up_oldest();
         }
         if state.in_flight.len() >= max_outstanding || (whole && !self.may_replace(kind, base, now)) {
             return None;
@@ -109,7 +68,7 @@ impl Core {
         let state = self.kind(kind);
         let names = state.ready.len() + if state.sweep.is_some() { ROOM } else { 0 };
         let mut batch = Batch::new(if whole { usize::MAX } else { response_bytes }, busy, names);
-        if self.collect_ready(kind, base, &mut batch) {
+        if self.collect_leaving(kind, base, &mut batch) && self.collect_ready(kind, base, &mut batch) {
             self.collect_sweep(kind, base, &mut batch);
         }
         let state = self.kind_mut(kind);
@@ -118,6 +77,24 @@ impl Core {
             return None;
         }
         Some(self.close(kind, base, batch, now))
+    }
+
+    /// Takes what is ready and leaves room for others; returns whether all of it was looked at.
+    fn collect_leaving(&mut self, kind: ResourceKind, base: &View, batch: &mut Batch) -> bool {
+        let mut examined = 0;
+        while let Some((stays, name)) = self.kind_mut(kind).leaving.pop_first() {
+            // It may have been told or forgotten since.
+            let Some(pending) = self.kind_mut(kind).ready.remove(&name) else { continue };
+            examined += 1;
+            let target = base.find(kind, name.as_str());
+            if let Err(pending) = self.place(kind, base, &name, target, pending, batch) {
+                self.kind_mut(kind).ready.insert(name.clone(), pending);
+                self.kind_mut(kind).leaving.insert((stays, name));
+                break;
+            }
+        }
+        self.worked(examined);
+        self.kind(kind).leaving.is_empty()
     }
 
     /// Takes what is ready; returns whether all of it was looked at.
@@ -337,12 +314,13 @@ impl Core {
             let refused = clusters.refused.iter();
             names.extend(refused.filter(|(_, refused)| refused.doubtful).map(|(name, _)| name.clone()));
         }
-        let connects_anew = self.dialect() == Dialect::Delta && self.resumed.is_some();
+        // It may have clusters of which it tells nothing: its last stream ended before it acknowledged them.
+        let tells = self.dialect() == Dialect::Delta;
         let state = self.kind_mut(ResourceKind::Endpoints);
         for name in names {
             if !state.interest.covers(&name) {
-                if connects_anew && !state.interest.seen {
-                    // It will say that it has them.
+                if tells && !state.interest.seen {
+                    // It may say that it has them.
                     state.owed.insert(name);
                 }
             } else if let Some(refused) = state.refused.remove(&name) {

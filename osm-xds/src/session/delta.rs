@@ -77,8 +77,7 @@ impl DeltaSession {
         let (unsubscribe, not_all) = without_wildcard(request.resource_names_unsubscribe);
         self.check(kind, &subscribe, &unsubscribe)?;
         if !self.core.kind(kind).interest.seen {
-            let initial = &request.initial_resource_versions;
-            self.core.check_names(kind, initial.keys(), initial.len())?;
+            self.core.check_known(kind, request.initial_resource_versions.keys())?;
         }
         let refusal = request.error_detail.as_ref().map(|error| error.message.as_str());
         let mut received = self.core.on_answer(kind, &request.response_nonce, refusal, now);
@@ -147,6 +146,18 @@ impl DeltaSession {
     #[must_use]
     pub fn status(&self) -> SessionStatus {
         self.core.status()
+    }
+
+    /// Whether the proxy has asked for everything that the view has for it, but for secrets.
+    #[must_use]
+    pub fn has_asked(&self) -> bool {
+        self.core.has_asked()
+    }
+
+    /// What the proxy may have of certificates and trust.
+    #[must_use]
+    pub fn secrets(&self) -> super::Secrets {
+        self.core.secrets()
     }
 
     #[cfg(test)]

@@ -90,9 +90,19 @@ pub(super) struct KindState {
     pub(super) sweep: Option<Option<ResourceName>>,
     /// What may be sendable.
     pub(super) ready: BTreeMap<ResourceName, Pending>,
+    /// Listeners among those that go (`false`) or change, which is said before any new one
+    /// is told: Envoy refuses one that comes to an address before another one has left it.
+    pub(super) leaving: BTreeSet<(bool, ResourceName)>,
     /// What waits for something else to happen first.
     pub(super) held: BTreeMap<ResourceName, Pending>,
     pub(super) refused: BTreeMap<ResourceName, Refused>,
+    /// Names of which the proxy may have something that is not known: what became of a response was not told, or
+    /// is told of one that came when it had let go of the name. Each until something that was said after this
+    /// response is accepted. Secrets only: of these it is asked what a proxy may have.
+    pub(super) uncertain: BTreeMap<ResourceName, Nonce>,
+    /// The newest response of which something under a name is in doubt that the proxy has let go of. It may have asked for
+    /// that anew before it read the response, in a request that is on its way. Secrets only.
+    pub(super) let_go: Option<Nonce>,
     /// Oldest first.
     pub(super) in_flight: VecDeque<Record>,
     /// Whether a response is due even if it is empty.
@@ -117,8 +127,11 @@ impl KindState {
             owed: BTreeSet::new(),
             sweep: None,
             ready: BTreeMap::new(),
+            leaving: BTreeSet::new(),
             held: BTreeMap::new(),
             refused: BTreeMap::new(),
+            uncertain: BTreeMap::new(),
+            let_go: None,
             in_flight: VecDeque::new(),
             owes_answer: false,
             last_nonce: None,
@@ -146,6 +159,7 @@ impl KindState {
     /// Makes names pending that the proxy waits for, in order of their names,
     /// whatever was known of them.
     pub(super) fn force(&mut self, names: Vec<(ResourceName, Has)>) {
+        names.iter().for_each(|(name, has)| self.doubt_asked(name, has));
         if !(self.held.is_empty() && self.refused.is_empty() && self.owed.is_empty()) {
             for (name, _) in &names {
                 self.held.remove(name);
@@ -159,6 +173,15 @@ impl KindState {
         } else {
             self.ready.extend(forced);
         }
+    }
+
+    /// Makes a name pending of which the view has another target than before, or none.
+    pub(super) fn make_ready(&mut self, name: ResourceName, pending: Pending, stays: bool) {
+        if self.kind == ResourceKind::Listener && !pending.has.nothing() {
+            self.leaving.remove(&(!stays, name.clone()));
+            self.leaving.insert((stays, name.clone()));
+        }
+        self.ready.insert(name, pending);
     }
 
     /// Takes a name out of what is pending.
@@ -207,9 +230,11 @@ impl KindState {
     /// Forgets a name that is no longer asked for.
     pub(super) fn forget(&mut self, name: &ResourceName, had: &Has) {
         self.account(name, had, &Has::Nothing);
+        self.initial.remove(name);
         self.ready.remove(name);
         self.held.remove(name);
         self.refused.remove(name);
+        self.let_go = self.let_go.max(self.uncertain.remove(name));
     }
 
     /// Whether nothing is left to say or to wait for, if it is so of all kinds.

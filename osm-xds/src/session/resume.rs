@@ -12,7 +12,7 @@ use super::core::Core;
 use super::in_flight::Has;
 use super::kind::{KindState, Pending, digest_of, version_text};
 use super::order::Bound;
-use crate::resource::{ResourceKind, Version};
+use crate::resource::{ResourceKey, ResourceKind, ResourceName, Version};
 
 impl Core {
     /// Takes note of what an incremental proxy has. Called in the first request
@@ -59,6 +59,10 @@ impl Core {
             ResourceKind::Cluster | ResourceKind::Listener | ResourceKind::Secret => return,
         };
         let state = self.kind(user);
+        if state.last_nonce.is_none() && state.delivered > 0 && self.asks_for_others(user) {
+            self.unsettle(user);
+            return;
+        }
         let was_told = state.last_nonce.is_some() || state.delivered > 0;
         let is_noted = state.reported.is_some() || state.earlier.is_some();
         if was_told || is_noted || !state.interest.seen {
@@ -76,6 +80,7 @@ impl Core {
         let state = self.kind_mut(kind);
         let mut initial = std::mem::take(&mut state.initial);
         if initial.is_empty() {
+            state.owed.clear();
             return;
         }
         state.owes_answer = false;
@@ -97,14 +102,15 @@ impl Core {
                 state.account(&name, &Has::Nothing, &Has::of(resource));
             } else {
                 state.account(&name, &Has::Nothing, &had);
-                state.ready.insert(name, Pending { forced, ..Pending::new(had) });
+                let stays = resource.is_some();
+                state.make_ready(name, Pending { forced, ..Pending::new(had) }, stays);
             }
         }
         if state.interest.wildcard {
             for (name, version) in initial {
                 let had = version.map_or(Has::Unknown, Has::Version);
                 state.account(&name, &Has::Nothing, &had);
-                state.ready.insert(name, Pending::new(had));
+                state.make_ready(name, Pending::new(had), false);
             }
         }
         state.owed.clear();
@@ -118,10 +124,11 @@ impl Core {
         let state = self.kind_mut(kind);
         let Some(reported) = state.reported.take() else { return };
         let (digest, delivered) = digest_of(&base, kind, &state.interest);
-        if *reported != version_text(digest) {
-            state.earlier = Some(Bound::default());
+        if *reported != version_text(digest) || self.asks_for_others(kind) {
+            self.kind_mut(kind).earlier = Some(Bound::default());
             return;
         }
+        let state = self.kind_mut(kind);
         state.ready.clear();
         state.held.clear();
         state.sweep = None;
@@ -129,6 +136,23 @@ impl Core {
         state.digest = digest;
         state.delivered = delivered;
         self.worked(delivered);
+    }
+
+    /// Whether the proxy asks for endpoints of clusters that are not in the view. So it has more than it reports: good
+    /// parts of a response that it refused, or did not live to acknowledge.
+    fn asks_for_others(&self, kind: ResourceKind) -> bool {
+        let Some(base) = self.base().filter(|_| kind == ResourceKind::Cluster) else { return false };
+        let is_other = |name: &ResourceName| base.get(&ResourceKey::new(kind, name.clone())).is_none();
+        self.kind(ResourceKind::Endpoints).interest.names.iter().any(is_other)
+    }
+
+    /// Takes back that the proxy has everything: it is told all of it.
+    fn unsettle(&mut self, kind: ResourceKind) {
+        let state = self.kind_mut(kind);
+        (state.digest, state.delivered) = (0, 0);
+        state.sweep = Some(None);
+        state.owes_answer = true;
+        state.earlier = Some(Bound::default());
     }
 
     /// Whether a response of this kind has to hold all resources, as in the state

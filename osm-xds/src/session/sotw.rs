@@ -158,4 +158,16 @@ impl SotwSession {
     pub fn status(&self) -> SessionStatus {
         self.core.status()
     }
+
+    /// Whether the proxy has asked for everything that the view has for it, but for secrets.
+    #[must_use]
+    pub fn has_asked(&self) -> bool {
+        self.core.has_asked()
+    }
+
+    /// What the proxy may have of certificates and trust.
+    #[must_use]
+    pub fn secrets(&self) -> super::Secrets {
+        self.core.secrets()
+    }
 }

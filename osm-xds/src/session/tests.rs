@@ -7,6 +7,8 @@ mod order;
 mod random;
 mod refuse;
 mod resume;
+mod secrets;
 mod sotw;
 mod subscribe;
 mod whole;
+mod without_secrets;

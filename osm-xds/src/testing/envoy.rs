@@ -25,8 +25,9 @@ type Refuses = Box<dyn FnMut(&ResourceKey, &[u8]) -> Option<String> + Send>;
 /// warm, for all listeners, and for the routes of those. A changed cluster is
 /// warmed anew, and needs its endpoints to be told again; while any is warming,
 /// answers about clusters wait. A refused response of clusters or listeners has
-/// its good parts applied, one of other kinds nothing. What it has survives
-/// its streams.
+/// its good parts applied, one of other kinds nothing. What is gone is taken away
+/// before the rest is added, and a listener is refused at a place that another one
+/// has. What it has survives its streams.
 ///
 /// Messages go in, requests come out; when they are delivered is the caller's
 /// choice. It notes where make before break is broken ([`violations`](Self::violations)).
@@ -238,6 +239,7 @@ impl FakeEnvoy {
         state.told = true;
         let told: Vec<String> = message.resources.iter().map(|(name, ..)| name.clone()).collect();
         let (mut refused, mut good) = (Vec::new(), Vec::new());
+        let mut places = (kind == ResourceKind::Listener).then(|| self.world.places(&message.removed));
         for (name, version, body) in message.resources {
             if !is_whole && !state.names.contains(&name) {
                 continue;
@@ -245,7 +247,11 @@ impl FakeEnvoy {
             state.received += 1;
             state.repeated += usize::from(state.applied.get(&name) == Some(&body));
             let key = super::resources::key(kind, &name);
-            match (self.refuses)(&key, &body) {
+            let refusal = (self.refuses)(&key, &body).or_else(|| {
+                let places = places.as_mut()?;
+                places.take(&name, &body).err()
+            });
+            match refusal {
                 // Envoy names clusters and listeners, and no others.
                 Some(message) if is_whole => refused.push(format!("{name}: {message}")),
                 Some(message) => refused.push(message),

@@ -1,10 +1,12 @@
-//! What a resource refers to, read from its message as Envoy reads it.
+//! What a resource refers to and where it listens, read from its message as Envoy reads it.
 
 use std::collections::BTreeSet;
 
 use envoy_types::pb::envoy::config::cluster::v3::Cluster;
 use envoy_types::pb::envoy::config::cluster::v3::cluster::{ClusterDiscoveryType, DiscoveryType};
-use envoy_types::pb::envoy::config::core::v3::TransportSocket;
+use envoy_types::pb::envoy::config::core::v3::address::Address as AddressKind;
+use envoy_types::pb::envoy::config::core::v3::socket_address::PortSpecifier;
+use envoy_types::pb::envoy::config::core::v3::{Address, TransportSocket};
 use envoy_types::pb::envoy::config::core::v3::transport_socket::ConfigType as SocketConfig;
 use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use envoy_types::pb::envoy::config::listener::v3::filter::ConfigType as FilterConfig;
@@ -25,7 +27,8 @@ use prost::{DecodeError, Message, Name};
 
 use crate::resource::ResourceKind;
 
-/// The names in a resource that mean other resources of the same proxy.
+/// The names in a resource that mean other resources of the same proxy, and what it
+/// takes for itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct References {
     /// Its own name.
@@ -38,6 +41,8 @@ pub struct References {
     pub routes: BTreeSet<String>,
     /// The clusters that it sends to.
     pub clusters: BTreeSet<String>,
+    /// The addresses and ports where it takes connections (a listener).
+    pub places: BTreeSet<(String, u32)>,
 }
 
 /// Reads what a resource refers to from its message.
@@ -74,7 +79,12 @@ fn of_cluster(cluster: &Cluster) -> Result<References, DecodeError> {
 }
 
 fn of_listener(listener: &Listener) -> Result<References, DecodeError> {
-    let mut found = References { name: listener.name.clone(), ..References::default() };
+    let addresses = listener
+        .address
+        .iter()
+        .chain(listener.additional_addresses.iter().filter_map(|it| it.address.as_ref()));
+    let places = addresses.filter_map(place).collect();
+    let mut found = References { name: listener.name.clone(), places, ..References::default() };
     for chain in listener.filter_chains.iter().chain(&listener.default_filter_chain) {
         of_socket(chain.transport_socket.as_ref(), &mut found)?;
         for filter in &chain.filters {
@@ -82,6 +92,12 @@ fn of_listener(listener: &Listener) -> Result<References, DecodeError> {
         }
     }
     Ok(found)
+}
+
+fn place(address: &Address) -> Option<(String, u32)> {
+    let Some(AddressKind::SocketAddress(socket)) = &address.address else { return None };
+    let Some(PortSpecifier::PortValue(port)) = socket.port_specifier else { return None };
+    Some((socket.address.clone(), port))
 }
 
 fn of_filter(filter: &Filter, found: &mut References) -> Result<(), DecodeError> {

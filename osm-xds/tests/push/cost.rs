@@ -18,28 +18,28 @@ use osm_xds::view::{View, ViewSender, ViewWatch};
 use crate::from_scratch;
 
 /// The service that changes.
-const SERVICE: usize = 3;
+pub(crate) const SERVICE: usize = 3;
 
 /// A fleet whose clients are connected, and the servers of the service that changes.
-struct Mesh {
+pub(crate) struct Mesh {
     fleet: Fleet,
-    builder: SnapshotBuilder,
+    pub(crate) builder: SnapshotBuilder,
     engine: Engine,
     watches: BTreeMap<String, (ViewWatch, Arc<View>)>,
 }
 
 /// What a change took.
 #[derive(Debug)]
-struct Cost {
-    work: Work,
+pub(crate) struct Cost {
+    pub(crate) work: Work,
     /// How many proxies were given a new view.
     proxies: usize,
     /// What became different for each proxy for which something did.
-    changed: BTreeMap<String, BTreeSet<ResourceKey>>,
+    pub(crate) changed: BTreeMap<String, BTreeSet<ResourceKey>>,
 }
 
 impl Mesh {
-    fn new(fleet: Fleet, more: Vec<MeshObject>) -> Self {
+    pub(crate) fn new(fleet: Fleet, more: Vec<MeshObject>) -> Self {
         let objects = fleet.objects().into_iter().chain(more).collect();
         let (builder, snapshot) = from_scratch(objects);
         let mut engine = Engine::new(snapshot);
@@ -57,7 +57,7 @@ impl Mesh {
         Self { fleet, builder, engine, watches }
     }
 
-    fn apply(&mut self, object: MeshObject) -> Cost {
+    pub(crate) fn apply(&mut self, object: MeshObject) -> Cost {
         self.builder.apply(SourceEvent::apply(object));
         let (snapshot, change) = self.builder.build().expect("a change");
         assert!(!change.is_empty() && !change.settings);
@@ -96,7 +96,7 @@ fn secret(name: &str) -> ResourceKey {
 
 /// The costs of a change at 100 services and 10 clients, at 1,000 services, and
 /// at 1,000 clients: the same resources are generated.
-fn costs(
+pub(crate) fn costs(
     permissive: bool,
     more: impl Fn(&Fleet) -> Vec<MeshObject>,
     change: impl Fn(&Fleet) -> MeshObject,

@@ -3,6 +3,7 @@
 
 mod cost;
 mod incremental;
+mod member_cost;
 mod publisher;
 mod streams;
 mod tenant;

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use osm_certs::certificate::{Certified, TrustBundle};
+use osm_certs::enrolment::Enrolment;
 use osm_certs::in_process::InProcessCa;
 use osm_certs::issuer::Issuer;
 use osm_certs::manager::{CertificateManager, ManagerOptions};
 use osm_certs::provider::{CertificateProvider, CertificateWatch, TrustWatch, Watch, WatchSender};
 use osm_certs::subject::Subject;
 use osm_core::catalog::{Catalog, CatalogDriver, MeshCatalog, SnapshotWatch};
-use osm_core::identity::ProxyId;
+use osm_core::identity::{ProxyId, TrustDomains};
 use osm_core::model::MeshObject;
 use osm_core::snapshot::{MeshOptions, MeshSnapshot};
 use osm_core::source::SourceEvent;
@@ -114,6 +115,7 @@ impl CertificateProvider for OnlyTrust {
 
 struct Running {
     fleet: Fleet,
+    reader: Catalog,
     catalog: CatalogDriver,
     publisher: Publisher,
     driver: JoinHandle<()>,
@@ -124,8 +126,8 @@ fn run(provider: Arc<dyn CertificateProvider>) -> Running {
     let fleet = fleet(10, 20, true);
     let (reader, mut catalog) = Catalog::new(MeshOptions::default());
     catalog.take_in(SourceEvent::round(fleet.objects()));
-    let (publisher, driver) = Publisher::new(Arc::new(reader), provider);
-    Running { fleet, catalog, publisher, driver: tokio::spawn(driver.run()) }
+    let (publisher, driver) = Publisher::new(Arc::new(reader.clone()), provider);
+    Running { fleet, reader, catalog, publisher, driver: tokio::spawn(driver.run()) }
 }
 
 #[tokio::test]
@@ -174,6 +176,67 @@ async fn the_certificates_of_exactly_the_connected_identities_are_watched() {
     settled(&["c0"]).await;
     drop(other);
     settled(&[]).await;
+}
+
+/// The trust domain of a mesh, and another one in which its identities are known.
+fn domains(own: &str, other: &str) -> TrustDomains {
+    let [own, other] = [own, other].map(|name| name.parse().expect("a name"));
+    TrustDomains::new(own, [("other".parse().expect("a name"), other)])
+}
+
+#[tokio::test]
+async fn another_trust_domain_comes_into_every_view_and_a_certificate_stays_until_there_is_one_of_it() {
+    let authority = Arc::new(InProcessCa::ephemeral().expect("an authority"));
+    let given = Arc::new(Given::default());
+    let running = run(Arc::clone(&given) as Arc<dyn CertificateProvider>);
+    let Running { fleet, reader, mut catalog, publisher, .. } = running;
+    let show = async |text: &str| {
+        let id = format!("spiffe://{text}/c0/fleet");
+        let subject = Subject::Workload(id.parse().expect("a SPIFFE ID"));
+        let Enrolment { key, request } =
+            Enrolment::new(subject.clone(), Duration::from_secs(3600)).expect("a key");
+        let chain = authority.sign(&request).await.expect("a certificate");
+        let certified = Certified::new(subject.clone(), chain, key).expect("they fit");
+        let certificates = given.certificates.lock();
+        let watched = certificates.iter().rfind(|(other, sender)| *other == subject && sender.watches() > 0);
+        watched.expect("it is watched").1.publish(Arc::new(certified));
+    };
+    let mut watch = publisher.subscribe(&fleet.client_proxy(0)).expect("it may");
+    view_with(&mut watch, |_| true).await;
+    show("cluster.local").await;
+    let own = secret(names::CERTIFICATE_SECRET);
+    view_with(&mut watch, |view| view.get(&own).is_some()).await;
+    let version = |watch: &ViewWatch| watch.current().and_then(|view| Some(view.get(&own)?.version));
+    let old = version(&watch);
+
+    // Both are known first: every proxy is told so, and none has another name.
+    let cluster = ResourceKey::new(ResourceKind::Cluster, ResourceName::new("fleet/s3|80"));
+    let names_both = |view: &osm_xds::view::View| {
+        let body = view.get(&cluster).map(|resource| resource.body.clone()).unwrap_or_default();
+        let text = String::from_utf8_lossy(&body).into_owned();
+        ["spiffe://cluster.local/", "spiffe://next.example/"].iter().all(|name| text.contains(name))
+    };
+    let wanted = domains("cluster.local", "next.example");
+    reader.set_trust_domains(wanted.clone());
+    catalog.take_in([]);
+    view_with(&mut watch, |view| view.domains().is_some_and(|domains| **domains == wanted)).await;
+    assert!(names_both(&watch.current().expect("a view")));
+    assert_eq!(given.watched(), ["spiffe://cluster.local/c0/fleet"]);
+
+    // Then it is asked for by the new name, and the old one serves, renewed if need be, until that comes.
+    let wanted = domains("next.example", "cluster.local");
+    reader.set_trust_domains(wanted.clone());
+    catalog.take_in([]);
+    view_with(&mut watch, |view| view.domains().is_some_and(|domains| **domains == wanted)).await;
+    assert_eq!(given.watched(), ["spiffe://cluster.local/c0/fleet", "spiffe://next.example/c0/fleet"]);
+    assert_eq!(version(&watch), old);
+    show("cluster.local").await;
+    view_with(&mut watch, |view| view.get(&own).map(|found| found.version) != old).await;
+    let renewed = version(&watch);
+    show("next.example").await;
+    view_with(&mut watch, |view| view.get(&own).map(|found| found.version) != renewed).await;
+    assert_eq!(given.watched(), ["spiffe://next.example/c0/fleet"]);
+    assert!(names_both(&watch.current().expect("a view")));
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::num::NonZeroU16;
 
 use osm_core::identity::ProxyId;
 use osm_core::ir::ProxyIr;
@@ -38,7 +39,12 @@ fn written() -> impl Strategy<Value = MeshObject> {
             }
             MeshObject::EndpointSlice(slice) => {
                 let workload = (spice == 1).then(|| format!("pod{pod}").parse().expect("a valid name"));
-                slice.endpoints.push(Endpoint { addresses: vec![stolen], ready: true, workload });
+                slice.endpoints.push(Endpoint {
+                    addresses: vec![stolen],
+                    ready: true,
+                    workload,
+                    hostname: None,
+                });
             }
             MeshObject::TrafficTarget(target) if spice == 1 => {
                 target.destination = format!("{namespace}/alice").parse().expect("a valid identity");
@@ -81,8 +87,22 @@ fn vec_of_written() -> impl Strategy<Value = Vec<MeshObject>> {
 /// Without services of the tenant that claim an address which others have: an API server
 /// gives an address to one service
 /// (`an_address_of_a_service_is_given_to_no_other_and_what_is_outside_is_carried_for_none`).
+/// Nor are pods of the tenant dialled at an address that a pod of others has: the addresses of
+/// pods are in their status, which kubelets write, and no two pods of a network share one.
 fn as_a_server_takes_them(mut objects: Vec<MeshObject>) -> Vec<MeshObject> {
     let of_others = addresses(objects.iter().filter(|object| !is_tenants(object)));
+    let pods_of_others = pod_addresses(objects.iter().filter(|object| !is_tenants(object)));
+    let is_headless = |object: &MeshObject| match object {
+        MeshObject::Service(service) => service.headless && is_tenants(object),
+        _ => false,
+    };
+    if objects.iter().any(is_headless) {
+        for object in objects.iter_mut().filter(|object| is_tenants(object)) {
+            if let MeshObject::Workload(pod) = object {
+                pod.addresses.retain(|address| !pods_of_others.contains(address));
+            }
+        }
+    }
     objects.retain(|object| match object {
         MeshObject::Service(Service { addresses, .. }) if is_tenants(object) => {
             addresses.iter().all(|address| !of_others.contains(address))
@@ -98,6 +118,14 @@ fn addresses<'a>(objects: impl IntoIterator<Item = &'a MeshObject>) -> BTreeSet<
         _ => None,
     });
     services.flatten().copied().collect()
+}
+
+fn pod_addresses<'a>(objects: impl IntoIterator<Item = &'a MeshObject>) -> BTreeSet<IpAddr> {
+    let pods = objects.into_iter().filter_map(|object| match object {
+        MeshObject::Workload(pod) => Some(&pod.addresses),
+        _ => None,
+    });
+    pods.flatten().copied().collect()
 }
 
 /// The proxies of others, however they claim to be called.
@@ -119,16 +147,19 @@ fn check_tenants_part(ir: &ProxyIr, objects: &[MeshObject]) -> Result<(), TestCa
     let (of_services, of_others) =
         (addresses(own.iter().copied()), addresses(objects.iter().filter(|object| !is_tenants(object))));
     let is_own = |namespace: &str| namespace == TENANT;
-    let dialled = ir.outbound.iter().map(|service| (&service.name, &service.addresses));
-    let refused = ir.refused.iter().map(|service| (&service.name, &service.addresses));
-    for (name, dialled) in dialled.chain(refused).filter(|(name, _)| is_own(name.service.namespace.as_str()))
-    {
-        prop_assert!(
-            dialled.iter().all(|at| of_services.contains(at)),
-            "{} is dialled at {:?}",
-            name,
-            dialled
-        );
+    let of_pods = pod_addresses(own.iter().copied());
+    let at =
+        |places: &BTreeSet<(IpAddr, NonZeroU16)>| places.iter().map(|(at, _)| *at).collect::<BTreeSet<_>>();
+    let dialled = ir
+        .outbound
+        .iter()
+        .map(|one| (&one.name, false, one.addresses.iter().copied().collect::<BTreeSet<_>>()));
+    let members = ir.members.iter().map(|one| (&one.name, true, BTreeSet::from([one.place.0])));
+    let refused = ir.refused.iter().map(|one| (&one.name, one.member.is_some(), at(&one.places)));
+    let all = dialled.chain(members).chain(refused);
+    for (name, is_member, dialled) in all.filter(|(name, ..)| is_own(name.service.namespace.as_str())) {
+        let own = if is_member { &of_pods } else { &of_services };
+        prop_assert!(dialled.is_subset(own), "{} is dialled at {:?}", name, dialled);
         prop_assert!(
             dialled.iter().all(|at| !of_others.contains(at)),
             "{} is dialled at {:?}",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::io::AsyncWriteExt;
 use tokio::runtime::Handle;
 
-use crate::fixture::{Running, eventually, soon};
+use crate::fixture::{Running, eventually};
 
 const ONE: [u8; 4] = [127, 0, 0, 1];
 
@@ -57,13 +57,9 @@ async fn churn(server: &Running, rounds: usize) {
         accepts.accept_until("inbound").await;
     }
     eventually("nobody", || server.metric("osm_xds_connections") == Some(0.0)).await;
-    soon("no task of them", async {
-        // The client's own end as well.
-        while server.views.0.watches() > 0 || Handle::current().metrics().num_alive_tasks() > 1 {
-            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
-        }
-    })
-    .await;
+    // The client's own end as well.
+    let is_quiet = || server.views.0.watches() == 0 && Handle::current().metrics().num_alive_tasks() <= 1;
+    eventually("no task of them", is_quiet).await;
 }
 
 #[tokio::test]

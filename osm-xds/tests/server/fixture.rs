@@ -38,14 +38,22 @@ pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     }
 }
 
-/// Waits until a condition holds, but not for ever.
-pub(crate) async fn eventually(what: &str, condition: impl Fn() -> bool) {
-    soon(what, async {
-        while !condition() {
+/// Waits until an attempt gives something, but not for ever.
+pub(crate) async fn until<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
+    let trying = async {
+        loop {
+            if let Some(value) = attempt().await {
+                return value;
+            }
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
-    })
-    .await;
+    };
+    soon(what, trying).await
+}
+
+/// Waits until a condition holds, but not for ever.
+pub(crate) async fn eventually(what: &str, condition: impl Fn() -> bool) {
+    until(what, async || condition().then_some(())).await;
 }
 
 /// A certificate authority.
@@ -198,6 +206,15 @@ impl Running {
         believed: &Authority,
         shown: Option<Credentials>,
     ) -> Result<Channel, tonic::transport::Error> {
+        self.channel_believing_all(&[believed], shown).await
+    }
+
+    /// A connection that believes servers of all of these.
+    pub(crate) async fn channel_believing_all(
+        &self,
+        believed: &[&Authority],
+        shown: Option<Credentials>,
+    ) -> Result<Channel, tonic::transport::Error> {
         let (connector, address) = (connector(believed, shown), self.address);
         let connect = tower::service_fn(move |_| {
             let connector = connector.clone();
@@ -232,7 +249,7 @@ impl Running {
         shown: Option<Credentials>,
     ) -> std::io::Result<TlsStream<TcpStream>> {
         let socket = self.socket_from(from).await?;
-        connector(&self.authority, shown).connect(server_name(), socket).await
+        connector(&[&self.authority], shown).connect(server_name(), socket).await
     }
 
     /// A connection on which nothing is said yet.
@@ -263,9 +280,11 @@ impl Running {
     }
 }
 
-fn connector(believed: &Authority, shown: Option<Credentials>) -> TlsConnector {
+fn connector(believed: &[&Authority], shown: Option<Credentials>) -> TlsConnector {
     let mut roots = rustls::RootCertStore::empty();
-    roots.add(believed.root.clone()).expect("a root");
+    for authority in believed {
+        roots.add(authority.root.clone()).expect("a root");
+    }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -8,6 +8,8 @@ mod flood;
 mod hostile;
 mod identity;
 mod lifecycle;
+mod names;
 mod slow;
 mod strangers;
+mod trials;
 mod trust;

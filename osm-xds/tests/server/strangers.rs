@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tonic::Code;
 
-use crate::fixture::{Delta, Running, eventually, small_view, soon};
+use crate::fixture::{Delta, Running, eventually, small_view, soon, until};
 
 const ONE: [u8; 4] = [127, 0, 0, 1];
 const OTHER: [u8; 4] = [127, 0, 0, 2];
@@ -67,14 +67,8 @@ async fn from_the_same_address_a_proxy_finds_a_place_when_the_time_of_the_strang
     let _sockets = silent(&server, ONE, 4).await;
     eventually("a full room", || server.metric("osm_xds_connections") == Some(4.0)).await;
     assert!(server.channel(Some(server.authority.proxy("till-1"))).await.is_err(), "there is no place");
-    let channel = soon("a place", async {
-        loop {
-            match server.channel(Some(server.authority.proxy("till-1"))).await {
-                Ok(channel) => return channel,
-                Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
-            }
-        }
-    });
+    let channel =
+        until("a place", async || server.channel(Some(server.authority.proxy("till-1"))).await.ok());
     let mut delta = Delta::open(channel.await, "till-1").await;
     delta.subscribe().await;
     delta.accept_until("inbound").await;
@@ -120,16 +114,12 @@ async fn who_proves_nothing_is_sent_away_after_a_bound() {
     let server = Running::start_with(|options| options.proof_timeout = Duration::from_millis(300)).await;
     let mut tls = server.tls_from(ONE, Some(server.authority.proxy("till-1"))).await.expect("a handshake");
     tls.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.expect("it is taken");
-    soon("the end", async {
-        // A ping, again and again.
-        let ping = b"\0\0\x08\x06\0\0\0\0\0\x01\x02\x03\x04\x05\x06\x07\x08";
-        let mut answer = [0; 1024];
-        loop {
-            if tls.write_all(ping).await.is_err() || !matches!(tls.read(&mut answer).await, Ok(1..)) {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+    // A ping, again and again.
+    let ping = b"\0\0\x08\x06\0\0\0\0\0\x01\x02\x03\x04\x05\x06\x07\x08";
+    let mut answer = [0; 1024];
+    until("the end", async || {
+        let is_over = tls.write_all(ping).await.is_err() || !matches!(tls.read(&mut answer).await, Ok(1..));
+        is_over.then_some(())
     })
     .await;
     eventually("nothing open", || server.metric("osm_xds_connections") == Some(0.0)).await;

@@ -3,7 +3,9 @@
 //!
 //! `OSM_SIM_SEED=n` runs one seed of each test, `OSM_SIM_SEEDS=n` that many.
 
+mod certainty;
 mod hunt;
+mod places;
 mod planted;
 
 use std::ops::Range;

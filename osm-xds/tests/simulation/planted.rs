@@ -12,7 +12,7 @@ use osm_core::snapshot::{ChangeSet, MeshSnapshot};
 use osm_xds::push::{Engine, SubscriptionId};
 use osm_xds::resource::ResourceKind;
 use osm_xds::session::{
-    DeltaSession, Dialect, Nonce, ProtocolError, Received, Response, SessionOptions, SessionStatus,
+    DeltaSession, Dialect, Nonce, ProtocolError, Received, Response, Secrets, SessionOptions, SessionStatus,
 };
 use osm_xds::testing::Request;
 use osm_xds::testing::simulation::{
@@ -25,8 +25,18 @@ const BUDGET: u64 = 60;
 
 /// Expects that one of the first seeds turns red, by one of these properties.
 fn is_found<P: Parts + 'static>(what: &str, parts: impl Fn() -> P, properties: &[Property]) {
+    is_found_under(&Faults::none(), what, parts, properties);
+}
+
+/// Expects the same where these things go wrong.
+pub(crate) fn is_found_under<P: Parts + 'static>(
+    faults: &Faults,
+    what: &str,
+    parts: impl Fn() -> P,
+    properties: &[Property],
+) {
     let run =
-        |seed| Simulation::new(seed).dialect(Dialect::Delta).faults(Faults::none()).parts(parts()).run();
+        |seed| Simulation::new(seed).dialect(Dialect::Delta).faults(faults.clone()).parts(parts()).run();
     let Some(failure) = (0..BUDGET).find_map(|seed| run(seed).err()) else {
         panic!("{what}: not found by {BUDGET} seeds");
     };
@@ -107,6 +117,10 @@ impl StreamSession for Ungated {
     fn status(&self) -> SessionStatus {
         self.0.status()
     }
+
+    fn secrets(&self) -> Secrets {
+        self.0.secrets()
+    }
 }
 
 /// A session that says what is gone before it says what is there.
@@ -167,6 +181,10 @@ impl StreamSession for Removing {
 
     fn status(&self) -> SessionStatus {
         self.inner.status()
+    }
+
+    fn secrets(&self) -> Secrets {
+        self.inner.secrets()
     }
 }
 

@@ -44,6 +44,7 @@ const TREES: &[(&[&str], &[&str])] = &[
         &["--package", "osm-certs", "--no-default-features"],
         &["rcgen", "rustls", "aws-lc-rs", "kube", "tonic"],
     ),
+    (&["--package", "osm-certs"], &["hyper", "kube", "prost", "tonic", "tower"]),
     (
         &["--package", "osm-core"],
         &["serde", "kube", "tonic", "prost", "envoy-types", "rustls", "clap", "mio"],

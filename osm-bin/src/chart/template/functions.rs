@@ -8,6 +8,7 @@ use super::evaluate::{is_true, printed};
 pub(super) fn call(name: &str, arguments: &[Value]) -> Result<Value, String> {
     match (name, arguments) {
         ("not", [value]) => Ok((!is_true(value)).into()),
+        ("eq", [Value::String(one), Value::String(other)]) => Ok((one == other).into()),
         ("default", [fallback, value]) => Ok(if is_true(value) { value } else { fallback }.clone()),
         ("dict", pairs) => dict(pairs),
         // What a map has under a name; nothing where there is none.
@@ -65,6 +66,8 @@ mod tests {
     fn functions_do_what_those_of_helm_do() {
         for (name, arguments, expected) in [
             ("not", json!([""]), json!(true)),
+            ("eq", json!(["x", "x"]), json!(true)),
+            ("eq", json!(["x", "y"]), json!(false)),
             ("default", json!(["x", ""]), json!("x")),
             ("default", json!(["x", "y"]), json!("y")),
             ("quote", json!([null]), json!("")),
@@ -92,6 +95,7 @@ mod tests {
             ("nindent", json!([-1, "a"])),
             ("index", json!([[1], 0])),
             ("not", json!([])),
+            ("eq", json!(["1", 1])),
         ] {
             assert!(call(name, arguments.as_array().unwrap()).is_err(), "{name} {arguments}");
         }
@@ -100,7 +104,7 @@ mod tests {
     #[test]
     fn a_function_that_the_chart_does_not_call_is_refused_by_its_name() {
         // Helm has them, and somebody who writes a template may take them for granted.
-        for name in ["eq", "and", "printf", "required", "lookup"] {
+        for name in ["ne", "and", "printf", "required", "lookup"] {
             let refused = call(name, &["a".into(), "a".into()]).unwrap_err();
             assert!(refused.contains(&format!("the function `{name}` is not known")), "{refused}");
         }

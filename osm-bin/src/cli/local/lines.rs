@@ -5,7 +5,7 @@ use std::io::{IsTerminal, Write};
 use anyhow::Result;
 use owo_colors::{OwoColorize, Style};
 
-use crate::local::api::{Change, Event, Finding, Happening, PodChange};
+use crate::local::api::{Change, Event, Finding, Happening, PodChange, RootStep};
 
 /// Prints a text and a line break. That nobody reads it any more is no error.
 pub(in crate::cli) fn print(text: &str) -> Result<()> {
@@ -89,7 +89,33 @@ impl Painter {
                 seconds(*gap_ms)
             )),
             Happening::Rotating => one(self.attention("all certificates are being signed anew")),
+            Happening::Root { root, step } => one(self.root(root, *step)),
+            Happening::RootsHeldUp { message } => one(format!("{} {message}", self.attention("roots:"))),
+            Happening::RootsPaused => one(format!("{} paused", self.attention("roots:"))),
+            Happening::RootsSettled { root, trusted, after_ms } => one(format!(
+                "{} {root} signs; trusted: {}; after {}",
+                self.good("roots settled:"),
+                trusted.join(", "),
+                seconds(*after_ms)
+            )),
             Happening::Stopping => one(self.attention("stopping")),
+        }
+    }
+
+    fn root(self, root: &str, step: RootStep) -> String {
+        let word = format!("root {root}:");
+        match step {
+            RootStep::Told => format!("{} everybody is told to trust it", self.attention(&word)),
+            RootStep::Signs => format!("{} all trust it, and it signs from now on", self.good(&word)),
+            RootStep::Serves => {
+                format!("{} all proxies believe the control plane by it", self.good(&word))
+            }
+            RootStep::Withdrawn => {
+                format!("{} nothing of it is left, it is withdrawn", self.attention(&word))
+            }
+            RootStep::GivenUp => {
+                format!("{} it is given up, since some are late; another one signs on", self.bad(&word))
+            }
         }
     }
 
@@ -175,5 +201,18 @@ mod tests {
             again_in_ms: 2000,
         };
         assert_eq!(lines(ended), ["ended s/p: app: exit status 3; it is started again in 2.0 s"]);
+    }
+
+    #[test]
+    fn a_change_of_roots_is_told_step_by_step() {
+        let root = |step| lines(Happening::Root { root: "next".to_owned(), step });
+        assert_eq!(root(RootStep::Told), ["root next: everybody is told to trust it"]);
+        assert_eq!(root(RootStep::Signs), ["root next: all trust it, and it signs from now on"]);
+        let settled = Happening::RootsSettled {
+            root: "next".to_owned(),
+            trusted: vec!["next".to_owned()],
+            after_ms: 7100,
+        };
+        assert_eq!(lines(settled), ["roots settled: next signs; trusted: next; after 7.1 s"]);
     }
 }

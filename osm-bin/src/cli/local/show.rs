@@ -4,7 +4,7 @@ use comfy_table::Cell;
 
 use super::lines::{Painter, seconds};
 use crate::cli::table::table;
-use crate::local::api::{Phase, PodStatus, ProcessStatus, ProxyStatus, ServiceStatus, Status};
+use crate::local::api::{Phase, PodStatus, ProcessStatus, ProxyStatus, RootsStatus, ServiceStatus, Status};
 
 /// Everything, for people to read.
 pub(super) fn status(status: &Status) -> String {
@@ -22,14 +22,21 @@ pub(super) fn status(status: &Status) -> String {
         (true, behind) => format!("{} proxies connected, {behind} behind", control_plane.proxies),
     };
     let paths: Vec<String> = manifests.iter().map(|path| path.display().to_string()).collect();
+    let roots = status.roots.as_ref().map(|roots| {
+        let RootsStatus { issuing, trusted, trust_domains, settled, message, .. } = roots;
+        let progress = if *settled { String::new() } else { format!("\nroots: {message}") };
+        let domains = match trust_domains.as_slice() {
+            [] | [_] => String::new(),
+            several => format!("\ntrust domains: {}", several.join(", ")),
+        };
+        format!("root {issuing} signs; trusted: {}{domains}{progress}", trusted.join(", "))
+    });
     let mut parts = vec![
         format!("mesh {name}: {phase} for {} from {}", seconds(*running_ms), paths.join(", ")),
         format!("{policy}; {behind}; snapshot {}", control_plane.snapshot),
-        String::new(),
-        pod_table(pods),
-        String::new(),
-        service_table(services),
     ];
+    parts.extend(roots);
+    parts.extend([String::new(), pod_table(pods), String::new(), service_table(services)]);
     let refused: Vec<String> = pods.iter().flat_map(refusals).collect();
     if !refused.is_empty() {
         parts.push(String::new());
@@ -183,6 +190,29 @@ mod tests {
         assert!(shown.lines().any(|found| found == line), "{shown}");
         let mended = status(&mesh(&json!([])));
         assert!(!mended.contains("refused"), "{mended}");
+    }
+
+    #[test]
+    fn a_change_of_roots_is_shown_until_it_is_over() {
+        let mut mesh = mesh(&json!([]));
+        let mut roots = RootsStatus {
+            issuing: "a".to_owned(),
+            serving: "a".to_owned(),
+            trusted: vec!["a".to_owned(), "b".to_owned()],
+            trust_domains: vec!["new.example".to_owned(), "old.example".to_owned()],
+            stage: 3,
+            settled: false,
+            message: "waiting for 5 s until all trust b: shop/buyer-0 is not connected".to_owned(),
+            held_up_by: vec!["shop/buyer-0 is not connected".to_owned()],
+        };
+        mesh.roots = Some(roots.clone());
+        let shown = status(&mesh);
+        let lines: Vec<_> = shown.lines().skip(2).take(3).collect();
+        let expected = ["root a signs; trusted: a, b", "trust domains: new.example, old.example"];
+        assert_eq!(lines, [expected[0], expected[1], &format!("roots: {}", roots.message)], "{shown}");
+        roots.settled = true;
+        mesh.roots = Some(roots);
+        assert!(!status(&mesh).contains("waiting"));
     }
 
     #[test]

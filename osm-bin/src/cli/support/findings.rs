@@ -41,13 +41,18 @@ const FINDINGS: &[(&str, &str)] = &[
         "An annotation that excludes or includes ports or addresses can't be read; the pod is refused.",
     ),
     ("bad-header-name", "A header's name is none; that match fits no request."),
+    ("bad-hostname", "A host name is none; nobody can ask for the pod by it."),
     ("bad-interface", "A name is not one of a network interface, and nothing is excluded by it."),
-    ("bad-key-size", "RSA keys have 2048, 3072 or 4096 bits. Keys on an elliptic curve are used."),
+    (
+        "bad-key-size",
+        "RSA keys have 2048, 3072 or 4096 bits, those on an elliptic curve 256 or 384. ECDSA P-256 is used.",
+    ),
     ("bad-name", "A name is not one of Kubernetes; what it stands in is not in force."),
     ("bad-object", "A document is no object of Kubernetes, or an item of a list is none."),
     ("bad-protocol", "A port's protocol is not TCP, UDP or SCTP; that port is left out."),
     ("bad-proxy-uuid", "The label osm-proxy-uuid of a pod can't name a proxy. Start the pod anew."),
     ("bad-service-name", "The label of an EndpointSlice names no service; its endpoints are left out."),
+    ("bad-tls-range", "The oldest version of TLS is newer than the newest. TLS 1.2 and 1.3 are used."),
     (
         "destination-in-other-namespace",
         "A TrafficTarget is for an account of another namespace, and is not in force. Write it there.",
@@ -73,20 +78,42 @@ const FINDINGS: &[(&str, &str)] = &[
         "half-saved",
         "A file ends where it did not before: it is being written, and its last good state stays.",
     ),
-    ("headless-service", "A headless service is not carried by the mesh."),
+    ("insecure-tls", "TLS 1.0 and 1.1 are insecure. Write TLSv1_2 or TLSv1_3."),
     ("invalid-regex", "An expression is not one that proxies take; that match fits no request."),
     ("key-size-raised", "A key size between two that exist is raised to the next one."),
     ("link-loop", "A link leads to a folder that it is in, and is not followed."),
     ("matches-in-old-version", "A split with `matches` is of a version that has none. Write v1alpha4."),
     ("matches-without-effect", "A rule for TCP has `matches`, which only rules for HTTP have."),
     ("matches-without-requests", "The groups that a split names fit no request."),
+    (
+        "member-address-taken",
+        "A pod behind a headless service has the address of another service, and is left out. Give that another one.",
+    ),
+    (
+        "members-not-divided",
+        "A split's root is headless: connections to a member that has a host name are not divided, requests are.",
+    ),
+    (
+        "members-of-another",
+        "The pods of a split's headless root are dialled as those of another service: there nothing is divided.",
+    ),
     ("missing-namespace", "A reference to an account has no namespace."),
     ("missing-route-group", "A rule or split names an HTTPRouteGroup that is not there."),
     ("mixed-protocols", "The services of a split speak different protocols on one port."),
     ("name-taken", "A container has the name of one of the mesh's. Choose another one."),
     ("names-as-addresses", "An EndpointSlice has names in place of addresses; they are not carried."),
     ("nested-list", "A list of objects has a list in it."),
+    ("no-active-root", "No root of certificates would sign. Set `role: active` in one MeshRootCertificate."),
+    ("no-address", "A Service has no address and does not ask to have none; nobody can dial it yet."),
     ("no-backends", "A split has no backends, and is not in force."),
+    (
+        "no-cipher-suite",
+        "No cipher suite is for the keys of workloads, and TLS 1.3 is off. The proxies' own list is used.",
+    ),
+    (
+        "no-curve-for-keys",
+        "Up to TLS 1.2 the curve of keys on P-384 has to be among the curves. It is added.",
+    ),
     ("no-effect-yet", "A field is understood and has no effect in this version."),
     ("no-kind", "A document has no `kind` or no `apiVersion`."),
     ("no-matches", "An HTTPRouteGroup has no matches; no request fits it."),
@@ -99,7 +126,35 @@ const FINDINGS: &[(&str, &str)] = &[
     ("open-port", "A port of an EndpointSlice has no number, and is not carried."),
     ("other-kind", "An object is of a kind that the mesh does not read."),
     ("other-mesh-config", "A MeshConfig has another name than the one that counts, and has no effect."),
+    (
+        "other-mesh-root",
+        "A MeshRootCertificate is in another namespace than the control plane, and has no effect.",
+    ),
+    (
+        "other-trust-domain",
+        "A root is for a trust domain that this mesh does not have. Identities stay where they are.",
+    ),
+    (
+        "provider-elsewhere",
+        "A mesh on one machine keeps its roots itself; one of Vault's or cert-manager's is not used there.",
+    ),
+    (
+        "proxy-on-host-network",
+        "A pod that shares the network of its node has a proxy's label; it is outside of the mesh. Take the label away.",
+    ),
+    (
+        "root-changed",
+        "Provider, trust domain and spiffeEnabled of a MeshRootCertificate never change. Make another one.",
+    ),
+    (
+        "root-in-use",
+        "A MeshRootCertificate is not deleted while the mesh may rely on its root. Make it inactive, and wait until it is unused.",
+    ),
     ("service-in-other-namespace", "A split names a service of another namespace, and is not in force."),
+    (
+        "shared-provider",
+        "Two MeshRootCertificates have one provider, and so one root, unless what that signs by has been replaced.",
+    ),
     ("source-from-nowhere", "Nobody runs as an account that a TrafficTarget names as a source."),
     ("split-of-nothing", "A split has an empty list of `matches`. Leave it out to mean everything."),
     ("split-of-nowhere", "The root of a split is no service of the mesh."),
@@ -116,14 +171,23 @@ const FINDINGS: &[(&str, &str)] = &[
     ("too-many-headers", "A match has more headers than it may, and fits no request."),
     ("too-many-matches", "A group, rule or split has more matches than it may."),
     ("too-many-ports", "A service or pod has more ports than count."),
+    (
+        "too-many-roots",
+        "More than two roots of certificates would be in use. Set `role: inactive` in all but two.",
+    ),
     ("too-many-rules", "A TrafficTarget has more rules than it may, and is not in force. Split it."),
     ("too-many-sources", "A TrafficTarget has more sources than it may, and is not in force. Split it."),
+    (
+        "two-active-roots",
+        "Two roots of certificates are active; the one that signs goes on. Make it passive to have the other one sign.",
+    ),
     ("unclear-annotation", "An annotation is neither `enabled` nor `disabled`; the pod is refused."),
     ("unknown-identity-kind", "Sources and destinations of a TrafficTarget are ServiceAccounts."),
     ("unknown-kind", "A group of SMI or of the mesh has no kind of that name."),
     ("unknown-match-kind", "The matches of a split are HTTPRouteGroups."),
     ("unknown-method", "A method is none of HTTP; write `*` for all."),
     ("unknown-rule-kind", "Rules of a TrafficTarget are HTTPRouteGroups and TCPRoutes."),
+    ("unknown-tls-name", "A cipher suite or curve is not known, and is left out."),
     ("unreadable-file", "A file can't be read; its last good state stays."),
     (
         "unsupported-protocol",
@@ -131,6 +195,14 @@ const FINDINGS: &[(&str, &str)] = &[
     ),
     ("unsupported-version", "An object is of a version of its kind that is not read."),
     ("validity-too-short", "Certificates are valid for ten minutes at least."),
+    (
+        "vault-in-the-clear",
+        "A Vault server is spoken to without TLS: whoever is in between can use the login. Use https.",
+    ),
+    (
+        "vault-without-authority",
+        "A Vault server is spoken to over TLS, and no authority of its certificate is given: nothing is signed. Give it.",
+    ),
 ];
 
 #[cfg(test)]

@@ -42,7 +42,8 @@ pub(super) async fn write(cluster: &Cluster, mesh_name: &str, only: &[String], o
         ("v1", "ConfigMap"),
         ("v1", "Event"),
         ("coordination.k8s.io/v1", "Lease"),
-        ("config.openservicemesh.io/v1alpha2", "MeshConfig"),
+        ManifestKind::MeshConfig.key(),
+        ManifestKind::MeshRootCertificate.key(),
     ] {
         report.objects(cluster, kind, &found.namespace).await?;
     }
@@ -51,7 +52,7 @@ pub(super) async fn write(cluster: &Cluster, mesh_name: &str, only: &[String], o
         for kind in
             ManifestKind::ALL.iter().filter(|kind| kind.is_namespaced() && **kind != ManifestKind::Pod)
         {
-            report.objects(cluster, (kind.api_version(), kind.name()), namespace).await?;
+            report.objects(cluster, kind.key(), namespace).await?;
         }
         report.objects(cluster, ("v1", "Event"), namespace).await?;
         report.pods(cluster, namespace).await?;

@@ -7,13 +7,12 @@ use std::iter::Sum;
 use osm_core::diagnostic::Origin;
 use osm_core::identity::ServiceIdentity;
 use osm_core::name::ObjectRef;
+use osm_k8s::replicas::MAX_TEXT;
 use osm_k8s::status::Programmed;
 use osm_xds::server::{ProxyStatus, Registry};
 use serde::{Deserialize, Serialize};
 
-/// How many refused objects a replica tells others of.
-const MAX_REFUSED: usize = 100;
-/// How much of the text of a refusal it tells, in characters.
+/// How much of the text of a refusal it tells, in bytes.
 const MAX_MESSAGE: usize = 300;
 
 /// A connected proxy, as far as it matters here.
@@ -30,7 +29,7 @@ pub(super) struct Fleet {
     everyone: Count,
     by_identity: BTreeMap<ServiceIdentity, Count>,
     /// By the object's kind and name.
-    refused: BTreeMap<String, BTreeMap<ServiceIdentity, Refusals>>,
+    refused: BTreeMap<String, Refused<ServiceIdentity>>,
 }
 
 /// A fleet as replicas tell it. Identities are text here.
@@ -38,10 +37,11 @@ pub(super) struct Fleet {
 struct Told {
     proxies: BTreeMap<String, Count>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    refused: BTreeMap<String, BTreeMap<String, Refusals>>,
+    refused: BTreeMap<String, Refused<String>>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "(u32, u32)", into = "(u32, u32)")]
 struct Count {
     all: u32,
     /// How many of them have everything.
@@ -60,6 +60,18 @@ impl Count {
     }
 }
 
+impl From<(u32, u32)> for Count {
+    fn from((all, have): (u32, u32)) -> Self {
+        Self { all, have }
+    }
+}
+
+impl From<Count> for (u32, u32) {
+    fn from(Count { all, have }: Count) -> Self {
+        (all, have)
+    }
+}
+
 impl<'a> Sum<&'a Self> for Count {
     fn sum<I: Iterator<Item = &'a Self>>(counts: I) -> Self {
         counts.fold(Self::default(), |mut sum, one| {
@@ -71,11 +83,10 @@ impl<'a> Sum<&'a Self> for Count {
 
 /// Those that refuse what was made of one object.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Refusals {
-    #[serde(flatten)]
-    count: Count,
+struct Refused<I: Ord> {
     /// What the first of them says.
     message: String,
+    by: BTreeMap<I, Count>,
 }
 
 impl Fleet {
@@ -101,9 +112,8 @@ impl Fleet {
         if self.refused.is_empty() {
             return programmed;
         }
-        for (identity, Refusals { count, message }) in
-            self.refused.get(&name.to_string()).into_iter().flatten()
-        {
+        let Some(Refused { message, by }) = self.refused.get(&name.to_string()) else { return programmed };
+        for (identity, count) in by {
             if identities.is_none_or(|identities| identities.contains(identity)) {
                 programmed.has = programmed.has.saturating_sub(count.have);
                 let refused = programmed.refused.get_or_insert_with(|| (0, message.clone()));
@@ -118,9 +128,9 @@ impl Fleet {
         for (identity, count) in &other.by_identity {
             self.count(identity.clone(), *count);
         }
-        for (object, by_identity) in &other.refused {
-            for (identity, refusals) in by_identity {
-                self.refuse(object.clone(), identity.clone(), refusals.count, &refusals.message);
+        for (object, Refused { message, by }) in &other.refused {
+            for (identity, count) in by {
+                self.refuse(object.clone(), identity.clone(), *count, message);
             }
         }
     }
@@ -131,29 +141,28 @@ impl Fleet {
     }
 
     fn refuse(&mut self, object: String, identity: ServiceIdentity, count: Count, message: &str) {
-        let of_object = self.refused.entry(object).or_default();
-        let refusals = of_object
-            .entry(identity)
-            .or_insert_with(|| Refusals { count: Count::default(), message: message.to_owned() });
-        refusals.count.add(count);
+        let of_object = || Refused { message: message.to_owned(), by: BTreeMap::new() };
+        let refused = self.refused.entry(object).or_insert_with(of_object);
+        refused.by.entry(identity).or_default().add(count);
     }
 
-    /// What other replicas are told: of refused objects a bounded number.
+    /// What other replicas are told: all proxies, and of refused objects as many as fit beside them.
     pub(super) fn to_text(&self) -> String {
-        let shortened = |refusals: &Refusals| Refusals {
-            count: refusals.count,
-            message: refusals.message.chars().take(MAX_MESSAGE).collect(),
-        };
-        let of_object = |by_identity: &BTreeMap<ServiceIdentity, Refusals>| {
-            by_identity.iter().map(|(identity, one)| (identity.to_string(), shortened(one))).collect()
-        };
-        let told = Told {
-            proxies: self.by_identity.iter().map(|(identity, one)| (identity.to_string(), *one)).collect(),
-            refused: (self.refused.iter().take(MAX_REFUSED))
-                .map(|(object, by_identity)| (object.clone(), of_object(by_identity)))
-                .collect(),
-        };
-        serde_json::to_string(&told).expect("names, numbers and texts are JSON")
+        let proxies = self.by_identity.iter().map(|(identity, one)| (identity.to_string(), *one)).collect();
+        let mut told = Told { proxies, refused: BTreeMap::new() };
+        let mut left = MAX_TEXT.saturating_sub(json(&told).len() + r#","refused":{}"#.len());
+        for (object, Refused { message, by }) in &self.refused {
+            let refused = Refused {
+                message: message[..message.floor_char_boundary(MAX_MESSAGE)].to_owned(),
+                by: by.iter().map(|(identity, count)| (identity.to_string(), *count)).collect(),
+            };
+            let length = json(&(object, &refused)).len();
+            if length <= left {
+                left -= length;
+                told.refused.insert(object.clone(), refused);
+            }
+        }
+        json(&told)
     }
 
     /// What another replica told. What does not read is left out.
@@ -165,15 +174,19 @@ impl Fleet {
                 fleet.count(identity, *count);
             }
         }
-        for (object, by_identity) in told.refused {
-            for (identity, refusals) in by_identity {
+        for (object, Refused { message, by }) in told.refused {
+            for (identity, count) in by {
                 if let Ok(identity) = identity.parse() {
-                    fleet.refuse(object.clone(), identity, refusals.count, &refusals.message);
+                    fleet.refuse(object.clone(), identity, count, &message);
                 }
             }
         }
         fleet
     }
+}
+
+fn json(told: &impl Serialize) -> String {
+    serde_json::to_string(told).expect("names, numbers and texts are JSON")
 }
 
 impl FromIterator<Proxy> for Fleet {
@@ -263,15 +276,65 @@ pub(super) mod tests {
 
     #[test]
     fn a_text_that_is_no_fleet_adds_nothing_and_a_false_one_breaks_nothing() {
-        for text in ["", "hello", "[]", r#"{"proxies":{"no identity":{"all":1,"have":1}}}"#] {
+        for text in ["", "hello", "[]", r#"{"proxies":{"no identity":[1,1]}}"#, r#"{"proxies":{"a/b":[1]}}"#]
+        {
             assert_eq!(Fleet::of_text(text), Fleet::default(), "{text}");
         }
         let name = ObjectRef::namespaced(Kind::TrafficTarget, &"shop/t".parse().expect("a name"));
-        let huge = r#"{"proxies":{"shop/a":{"all":4294967295,"have":4294967295}},
-            "refused":{"TrafficTarget shop/t":{"shop/a":{"all":7,"have":4294967295,"message":"x"}}}}"#;
+        let huge = r#"{"proxies":{"shop/a":[4294967295,4294967295]},
+            "refused":{"TrafficTarget shop/t":{"message":"x","by":{"shop/a":[7,4294967295]}}}}"#;
         let mut fleet = Fleet::of_text(huge);
         fleet.add(&Fleet::of_text(huge));
         let programmed = fleet.programmed(&name, None);
         assert_eq!((programmed.has, programmed.all), (u32::MAX - 14, u32::MAX));
+    }
+
+    fn object(number: usize) -> ObjectRef {
+        let name = format!("shop/{number}").parse().expect("a name");
+        ObjectRef::namespaced(Kind::TrafficTarget, &name)
+    }
+
+    /// A fleet of that many accounts, whose names with their namespaces have 30 characters, with
+    /// hundreds of proxies each.
+    fn large(accounts: usize) -> Fleet {
+        let mut fleet = Fleet::default();
+        for number in 0..accounts {
+            let name = format!("a-namespace/a-name-with-n-{number:04}");
+            assert_eq!(name.len(), 30);
+            fleet.count(identity(&name), Count { all: 999, have: 999 });
+        }
+        fleet
+    }
+
+    #[test]
+    fn as_many_accounts_fit_into_what_is_told_as_the_documentation_says() {
+        let length = |accounts| large(accounts).to_text().len();
+        assert!(length(4_500) <= MAX_TEXT, "{}", length(4_500));
+        assert!(length(5_000) > MAX_TEXT, "{}", length(5_000));
+    }
+
+    #[test]
+    fn what_many_refuse_is_told_with_one_message_and_no_more_than_fits_beside_the_proxies() {
+        let message = "\u{1}ä".repeat(1_000);
+        let refusing = |accounts: usize, objects: usize| {
+            let mut fleet = large(accounts);
+            let identities: Vec<_> = fleet.by_identity.keys().cloned().collect();
+            for object in (0..objects).map(object) {
+                for identity in identities.iter().take(100) {
+                    fleet.refuse(object.to_string(), identity.clone(), Count { all: 2, have: 1 }, &message);
+                }
+            }
+            fleet
+        };
+        let one = refusing(100, 1).to_text();
+        assert!(one.len() < 10_000, "{}", one.len());
+        let heard = Fleet::of_text(&one).programmed(&object(0), None);
+        assert_eq!(heard.refused.map(|(count, _)| count), Some(200));
+        let many = refusing(4_000, 300).to_text();
+        assert!(many.len() <= MAX_TEXT, "{}", many.len());
+        let heard = Fleet::of_text(&many);
+        assert_eq!((heard.by_identity.len(), heard.everyone.all), (4_000, 4_000 * 999));
+        assert!((1..300).contains(&heard.refused.len()), "{}", heard.refused.len());
+        assert_eq!(Fleet::of_text(&refusing(4_500, 300).to_text()).by_identity.len(), 4_500);
     }
 }

@@ -3,7 +3,7 @@
 use osm_certs::manager::CertificateManager;
 use osm_k8s::ApiClient;
 use osm_k8s::lease::LeaseWatch;
-use osm_k8s::pod_events::{OwnPod, PodEvents};
+use osm_k8s::pod_events::{OwnPod, PodEvents, Trouble};
 
 /// Tells for ever of certificates that can't be made or renewed, while the lease is held. Outside of a
 /// pod there is nobody to tell.
@@ -20,23 +20,23 @@ pub(super) async fn tell(
     }
 }
 
-/// What is wrong with the first certificate that can't be made or renewed. It names no more, so
-/// that it stays the same text while it lasts.
-fn failed_renewal(certificates: &CertificateManager) -> Option<String> {
+/// What is wrong with the first certificate that can't be made or renewed.
+fn failed_renewal(certificates: &CertificateManager) -> Option<Trouble> {
     if let Some(failure) = certificates.trust_failure() {
-        return Some(format!("the roots of the mesh can't be read: {failure}"));
+        let text = format!("the roots of the mesh can't be read: {failure}");
+        return Some(Trouble { subject: "roots".to_owned(), text });
     }
     let statuses = certificates.statuses().into_iter();
     let mut failed = statuses.filter_map(|status| Some((status.subject, status.failure?)));
-    failed
-        .next()
-        .map(|(subject, failure)| format!("the certificate of {subject} can't be renewed: {failure}"))
+    failed.next().map(|(subject, failure)| Trouble {
+        text: format!("the certificate of {subject} can't be renewed: {failure}"),
+        subject: subject.to_string(),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::Duration;
 
     use osm_certs::certificate::{CertificateChain, TrustBundle};
     use osm_certs::in_process::InProcessCa;
@@ -47,6 +47,7 @@ mod tests {
     use osm_certs::subject::Subject;
 
     use super::*;
+    use crate::testing::eventually;
 
     /// An authority that signs nothing.
     struct Unwilling(InProcessCa);
@@ -68,19 +69,15 @@ mod tests {
         let (certificates, driver) = CertificateManager::new(issuer, ManagerOptions::default());
         assert_eq!(failed_renewal(&certificates), None);
         let _watch = certificates.watch(&Subject::control_plane(["osm.example".parse().expect("a name")]));
-        let looked = async {
-            loop {
-                if let Some(text) = failed_renewal(&certificates) {
-                    return text;
-                }
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        let bounded = tokio::time::timeout(Duration::from_secs(60), looked);
-        let text = tokio::select! {
+        let Trouble { subject, text } = tokio::select! {
             () = driver.run() => panic!("it runs for ever"),
-            text = bounded => text.expect("in time"),
+            trouble = eventually("a failure", || failed_renewal(&certificates)) => trouble,
         };
-        assert!(text.contains("osm.example") && text.contains("it signs nothing today"), "{text}");
+        assert!(
+            subject.contains("osm.example")
+                && text.contains("osm.example")
+                && text.contains("it signs nothing today"),
+            "{text}"
+        );
     }
 }

@@ -44,6 +44,7 @@ impl Walk<'_> {
                 self.edit(&[Edit::Mend(file)], "that the finding is gone", gone).await
             }
             Action::Rotate => self.rotate().await,
+            Action::ExchangeRoot(manifest) => self.exchange_root(manifest).await,
             Action::RestartController => self.restart().await,
         }
     }
@@ -89,6 +90,28 @@ impl Walk<'_> {
             }
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    async fn exchange_root(&mut self, manifest: &'static str) -> Result<Outcome> {
+        let before = self.applications.buyer(&self.client).await?;
+        let begun = Instant::now();
+        let settled = |what: &Happening| match what {
+            Happening::RootsSettled { root, trusted, .. } => Some(Outcome::Exchanged {
+                root: root.clone(),
+                trusted: trusted.clone(),
+                after_ms: begun.elapsed().as_secs_f64() * 1e3,
+                requests: 0,
+                failures: 0,
+            }),
+            _ => None,
+        };
+        let edit = Edit::Set { file: manifest, manifest };
+        let mut outcome = self.edit(&[edit], "that another root signs", settled).await?;
+        if let Outcome::Exchanged { requests, failures, .. } = &mut outcome {
+            let meanwhile = self.applications.buyer(&self.client).await?.since(&before);
+            (*requests, *failures) = (meanwhile.requests, meanwhile.failures);
+        }
+        Ok(outcome)
     }
 
     async fn restart(&mut self) -> Result<Outcome> {
@@ -151,6 +174,16 @@ pub(super) fn check(outcome: &Outcome) -> Option<Check> {
         Outcome::Reported(finding) => {
             let named = finding.text.contains("policy/bookstore.yaml:");
             Some(Check::new("the broken file is named with its line", named, &finding.text))
+        }
+        Outcome::Exchanged { root, trusted, requests, failures, .. } => {
+            let is_alone = trusted.iter().eq([root]);
+            let saw = format!("{}; {requests} requests meanwhile, {failures} failed", trusted.join(", "));
+            let ok = is_alone && *requests > 0 && *failures == 0;
+            Some(Check::new(
+                format!("root {root} alone is trusted, and no request failed meanwhile"),
+                ok,
+                saw,
+            ))
         }
         Outcome::Rotated { .. } | Outcome::Mended => None,
     }

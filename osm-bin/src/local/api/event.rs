@@ -88,8 +88,47 @@ pub enum Happening {
     },
     /// All certificates are being signed anew.
     Rotating,
+    /// The mesh has come a step further from root to root.
+    Root {
+        /// The root that the step is about.
+        root: String,
+        /// The step.
+        step: RootStep,
+    },
+    /// A step from root to root is waited for.
+    RootsHeldUp {
+        /// What is waited for, for how long, and who holds it up: pods by their names.
+        message: String,
+    },
+    /// The change of roots stands still, as people have asked.
+    RootsPaused,
+    /// The roots are as they are wished.
+    RootsSettled {
+        /// The root that signs.
+        root: String,
+        /// The roots that are trusted.
+        trusted: Vec<String>,
+        /// How long it took from the first step, in milliseconds.
+        after_ms: u64,
+    },
     /// The mesh ends.
     Stopping,
+}
+
+/// A step from root to root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RootStep {
+    /// Everybody is told to trust the root.
+    Told,
+    /// Everybody trusts it, and it signs from now on.
+    Signs,
+    /// Every proxy believes the control plane by it, and that proves itself by it from now on.
+    Serves,
+    /// Nothing of it is left, and nobody is told to trust it any more.
+    Withdrawn,
+    /// It was not reached in time, and another one signs on.
+    GivenUp,
 }
 
 /// What happens to a pod.

@@ -32,12 +32,37 @@ pub struct Status {
     pub running_ms: u64,
     /// The control plane.
     pub control_plane: ControlPlaneStatus,
+    /// The roots of its certificates; `None` while the control plane is being restarted.
+    pub roots: Option<RootsStatus>,
     /// Its pods, by namespace and name.
     pub pods: Vec<PodStatus>,
     /// Its services, by namespace and name.
     pub services: Vec<ServiceStatus>,
     /// What is wrong with the manifests, worst first.
     pub findings: Vec<Finding>,
+}
+
+/// The roots of a mesh at one moment, by name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootsStatus {
+    /// The root by which workloads' certificates are signed.
+    pub issuing: String,
+    /// The root of the control plane's own certificate.
+    pub serving: String,
+    /// The roots that are trusted, in order.
+    pub trusted: Vec<String>,
+    /// The trust domains in which identities are the mesh's, the one that they have first.
+    #[serde(default)]
+    pub trust_domains: Vec<String>,
+    /// How many steps the mesh has taken in its life.
+    pub stage: u64,
+    /// Whether nothing more is to be done.
+    pub settled: bool,
+    /// What is done, or what is waited for and who holds it up, as a sentence: the first of them are named.
+    pub message: String,
+    /// All who hold it up, pods by their names, each with what is missing.
+    #[serde(default)]
+    pub held_up_by: Vec<String>,
 }
 
 /// The control plane at one moment.
@@ -178,6 +203,9 @@ pub struct Refused {
 /// A certificate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CertificateStatus {
+    /// Whose it is: a SPIFFE ID.
+    #[serde(default)]
+    pub id: String,
     /// Its serial number: hexadecimal bytes joined by colons, as `openssl x509` writes them.
     pub serial: String,
     /// When it expires, in seconds since 1970.

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use osm_certs::certificate::Certified;
-use osm_certs::provider::CertificateProvider;
+use osm_certs::provider::{CertificateProvider, CertificateWatch};
 use osm_certs::subject::Subject;
-use osm_core::identity::{ProxyId, ServiceIdentity};
+use osm_core::identity::{ProxyId, ServiceIdentity, TrustDomain};
 
 use super::{Control, Serving};
 use crate::local::envoy::EnvoyFiles;
+use crate::own_domain::OwnDomain;
 
 impl Control {
     /// The certificate of a proxy itself, if there is one at present.
@@ -39,11 +40,11 @@ impl Control {
     }
 
     fn proxy_subject(&self, proxy: &ProxyId) -> Subject {
-        Subject::Proxy { trust_domain: self.trust_domain().clone(), proxy: proxy.clone() }
+        Subject::Proxy { trust_domain: self.trust_domain(), proxy: proxy.clone() }
     }
 
     fn workload_subject(&self, identity: &ServiceIdentity) -> Subject {
-        Subject::Workload(identity.principal(self.trust_domain()))
+        Subject::Workload(identity.principal(&self.trust_domain()))
     }
 
     /// Writes a proxy's credentials once, as soon as there are any.
@@ -74,7 +75,7 @@ impl Control {
             let now = serving.borrow_and_update().clone();
             let kept = async {
                 match now {
-                    Some(now) => follow_credentials(&now, &self.proxy_subject(proxy), files).await,
+                    Some(now) => follow_credentials(&now, proxy, files).await,
                     None => Ok(()),
                 }
             };
@@ -95,10 +96,20 @@ impl Control {
     }
 }
 
-async fn follow_credentials(serving: &Serving, subject: &Subject, files: &EnvoyFiles) -> Result<()> {
-    let mut certificate = serving.certificates.watch(subject);
+async fn follow_credentials(serving: &Serving, proxy: &ProxyId, files: &EnvoyFiles) -> Result<()> {
+    let mut own = OwnDomain::follow(Arc::new(serving.catalog.clone()));
+    let watch = |trust_domain: &TrustDomain| {
+        let (trust_domain, proxy) = (trust_domain.clone(), proxy.clone());
+        serving.certificates.watch(&Subject::Proxy { trust_domain, proxy })
+    };
+    let mut certificate = watch(own.known());
     let mut trust = serving.certificates.trust();
+    // That of another name. The file keeps, and has renewed, the one that it has until this is there.
+    let mut next: Option<CertificateWatch> = None;
     loop {
+        if let Some(there) = next.take_if(|next| next.current().is_some()) {
+            certificate = there;
+        }
         if let (Some(certified), Some(bundle)) = (certificate.current(), trust.current()) {
             files.write_trust(bundle.pem())?;
             files.write_certificate(certified.chain().pem(), certified.key().pem())?;
@@ -106,9 +117,22 @@ async fn follow_credentials(serving: &Serving, subject: &Subject, files: &EnvoyF
         let ended = tokio::select! {
             changed = certificate.changed() => changed.is_err(),
             changed = trust.changed() => changed.is_err(),
+            changed = changed(&mut next) => changed.is_err(),
+            () = own.changed() => {
+                next = Some(watch(own.known()));
+                false
+            }
         };
         if ended {
             return Ok(());
         }
+    }
+}
+
+/// Waits until a watch has something else, where there is one.
+async fn changed(watch: &mut Option<CertificateWatch>) -> Result<()> {
+    match watch {
+        Some(watch) => watch.changed().await.context("no more certificates are issued"),
+        None => std::future::pending().await,
     }
 }

@@ -12,6 +12,7 @@ use crate::controller::ChangeReport;
 use crate::findings::Findings;
 use crate::local::api::{Change, Finding, Happening};
 use crate::local::context::Context;
+use crate::local::control::until_another;
 
 /// How long a change may take to show as a new snapshot; one that has not by then
 /// concerns no proxy.
@@ -132,9 +133,8 @@ pub(super) async fn follow_findings(context: Arc<Context>) {
             let Some(serving) = serving else { return };
             findings.follow(serving.catalog.watch(), |came, gone| tell(&context, came, gone)).await;
         };
-        tokio::select! {
-            changed = controls.changed() => if changed.is_err() { return },
-            () = follow => if controls.changed().await.is_err() { return },
+        if !until_another(&mut controls, follow).await {
+            return;
         }
     }
 }

@@ -3,8 +3,8 @@
 use super::{Verdict, demand};
 use crate::diagnostic::Origin;
 use crate::ir::{
-    Access, Egress, HttpRule, InboundAccess, InboundService, MatchedRoute, OutboundRoute, OutboundService,
-    ProxyIr, RefusedService, ServicePortName, TcpRule, Upstream, UpstreamEndpoints,
+    Access, Egress, HttpRule, InboundAccess, InboundService, MatchedRoute, OutboundMember, OutboundRoute,
+    OutboundService, ProxyIr, RefusedService, ServicePortName, TcpRule, Upstream, UpstreamEndpoints,
 };
 use crate::model::MeshObject;
 use crate::name::Kind;
@@ -36,20 +36,33 @@ type Decision<'a> = (String, &'static [Kind], &'a Origin);
 #[must_use]
 pub fn origins(ir: &ProxyIr) -> Vec<Decision<'_>> {
     // Without `..`, so that no part can be forgotten.
-    let ProxyIr { principal: _, families: _, inbound, outbound, upstreams, endpoints, refused, egress } = ir;
+    let ProxyIr {
+        principal: _,
+        families: _,
+        inbound,
+        outbound,
+        members,
+        upstreams,
+        endpoints,
+        refused,
+        egress,
+    } = ir;
     let mut all = Vec::new();
     inbound.iter().for_each(|service| of_inbound(service, &mut all));
     outbound.iter().for_each(|service| of_outbound(service, &mut all));
+    members.iter().for_each(|member| of_member(member, &mut all));
     for upstream in upstreams {
-        let Upstream { name, protocol: _, server_name: _, server_identities: _, origin } = &**upstream;
+        let Upstream { name, protocol: _, server_name: _, server_identities: _, tls, members: _, origin } =
+            &**upstream;
         all.push((format!("the upstream {name}"), &[Kind::Service], origin));
+        all.push((format!("TLS to {name}"), &[Kind::MeshConfig], &tls.origin));
     }
     for endpoints in endpoints {
         let UpstreamEndpoints { name, addresses: _, origin } = &**endpoints;
         all.push((format!("the endpoints of {name}"), &[Kind::Service], origin));
     }
     for service in refused {
-        let RefusedService { name, protocol: _, addresses: _, origin } = &**service;
+        let RefusedService { name, member: _, protocol: _, places: _, origin } = &**service;
         all.push((format!("the refusal of {name}"), &[Kind::TrafficTarget], origin));
     }
     let (Egress::Refuse(origin) | Egress::Passthrough(origin)) = egress;
@@ -58,8 +71,18 @@ pub fn origins(ir: &ProxyIr) -> Vec<Decision<'_>> {
 }
 
 fn of_inbound<'a>(service: &'a InboundService, all: &mut Vec<Decision<'a>>) {
-    let InboundService { service, target_port, protocol: _, server_name: _, access, origin } = service;
+    let InboundService {
+        service,
+        target_port,
+        protocol: _,
+        server_name: _,
+        member_names: _,
+        tls,
+        access,
+        origin,
+    } = service;
     all.push((format!("serving {service} at {target_port}"), &[Kind::Service], origin));
+    all.push((format!("TLS at {target_port}"), &[Kind::MeshConfig], &tls.origin));
     let decision = format!("access to {service} at {target_port}");
     match access {
         InboundAccess::Http(Access::Everyone(origin) | Access::Nobody(origin))
@@ -80,15 +103,22 @@ fn of_inbound<'a>(service: &'a InboundService, all: &mut Vec<Decision<'a>>) {
 }
 
 fn of_outbound<'a>(service: &'a OutboundService, all: &mut Vec<Decision<'a>>) {
-    let OutboundService { name, protocol: _, addresses: _, hostnames: _, matched, route, origin } = service;
+    let OutboundService { name, protocol: _, addresses: _, hostnames: _, matched, route, otherwise, origin } =
+        service;
     all.push((format!("dialling {name}"), &[Kind::Service], origin));
     let matched = matched.iter().map(|MatchedRoute { requests: _, route }| route);
-    matched.chain([route]).for_each(|route| of_route(name, route, all));
+    matched.chain([route]).chain(otherwise).for_each(|route| of_route(name, route, all));
+}
+
+fn of_member<'a>(member: &'a OutboundMember, all: &mut Vec<Decision<'a>>) {
+    let OutboundMember { name, member, protocol: _, place: _, server_name: _, route, origin } = member;
+    all.push((format!("dialling {member} of {name}"), &[Kind::Service], origin));
+    of_route(name, route, all);
 }
 
 fn of_route<'a>(name: &ServicePortName, route: &'a OutboundRoute, all: &mut Vec<Decision<'a>>) {
     match route {
-        OutboundRoute::Single(_) => {}
+        OutboundRoute::Single(_) | OutboundRoute::Member(_) => {}
         OutboundRoute::Weighted { backends: _, origin } => {
             all.push((format!("the shares of {name}"), &[Kind::TrafficSplit], origin));
         }

@@ -221,7 +221,7 @@ pub struct CertificateSpec {
     /// How long a workload's certificate lives, as a duration.
     #[schemars(extend("pattern" = DURATION))]
     pub service_cert_validity_duration: Option<String>,
-    /// The size of RSA keys; 0 asks for none, and then keys are ECDSA P-256.
+    /// The size of keys: 256 or 384 for ECDSA, 2048, 3072 or 4096 for RSA; 0 is 256.
     #[serde(deserialize_with = "field::nullable")]
     pub cert_key_bit_size: u32,
     /// The certificate of an ingress gateway.
@@ -319,19 +319,7 @@ impl SidecarSpec {
     }
 
     fn asked(&self) -> Asked {
-        vec![
-            ("envoyWindowsImage", !self.envoy_windows_image.is_empty()),
-            (
-                "tlsMinProtocolVersion",
-                !matches!(self.tls_min_protocol_version, None | Some(TlsVersion::TLSv1_2)),
-            ),
-            (
-                "tlsMaxProtocolVersion",
-                !matches!(self.tls_max_protocol_version, None | Some(TlsVersion::TLSv1_3)),
-            ),
-            ("cipherSuites", !self.cipher_suites.is_empty()),
-            ("ecdhCurves", !self.ecdh_curves.is_empty()),
-        ]
+        vec![("envoyWindowsImage", !self.envoy_windows_image.is_empty())]
     }
 }
 
@@ -378,7 +366,6 @@ impl FeatureFlags {
             ("enableIngressBackendPolicy", self.enable_ingress_backend_policy),
             ("enableEnvoyActiveHealthChecks", self.enable_envoy_active_health_checks),
             ("enableRetryPolicy", self.enable_retry_policy),
-            ("enableMeshRootCertificate", self.enable_mesh_root_certificate),
         ]
     }
 }

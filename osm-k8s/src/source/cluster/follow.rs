@@ -85,10 +85,14 @@ impl Follower {
                     Ok(None) if since.elapsed() < SHORT_STREAM => {
                         Some(Failure::Broken("the server ended the watch".to_owned()))
                     }
-                    // The server ends each watch after some minutes, or has gone silent.
-                    Ok(None) | Err(_) => {
+                    // The server ends each watch after some minutes.
+                    Ok(None) => {
                         self.events = None;
                         None
+                    }
+                    Err(_) => {
+                        self.events = None;
+                        self.cursor.on_silence().err()
                     }
                 },
             };
@@ -221,15 +225,19 @@ mod tests {
     use super::super::target;
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn a_server_that_has_gone_silent_is_asked_anew_before_it_counts_as_lost() {
+    type Line = Result<Frame<Bytes>, Infallible>;
+
+    /// How long it takes until a server counts as lost that begins its answers with these lines and
+    /// then says nothing, and is gone after so many questions; and how many it was asked.
+    async fn lost(first: &'static str, questions: u32) -> (Duration, u32) {
         let asked = Arc::new(AtomicU32::new(0));
         let count = Arc::clone(&asked);
-        let silence = || StreamBody::new(stream::pending::<Result<Frame<Bytes>, Infallible>>());
-        // It takes two questions, says nothing, and is gone.
         let server = tower::service_fn(move |_: http::Request<kube::client::Body>| {
-            let is_there = count.fetch_add(1, Ordering::Relaxed) < 2;
-            let answer = if is_there { Ok(http::Response::new(silence())) } else { Err("it is gone") };
+            let number = count.fetch_add(1, Ordering::Relaxed);
+            let line =
+                (number == 0 && !first.is_empty()).then(|| Ok(Frame::data(Bytes::from(first))) as Line);
+            let body = StreamBody::new(stream::iter(line).chain(stream::pending()));
+            let answer = if number < questions { Ok(http::Response::new(body)) } else { Err("it is gone") };
             async move { answer.map_err(std::io::Error::other) }
         });
         let client = kube::Client::new(server, "default");
@@ -237,8 +245,26 @@ mod tests {
         let mut sights = pin!(follow(client, target));
         let begun = Instant::now();
         while !matches!(sights.next().await, Some((_, _, Seen::Lost(_)))) {}
-        assert_eq!(asked.load(Ordering::Relaxed), 3);
-        assert!(begun.elapsed() >= 2 * SILENCE);
+        (begun.elapsed(), asked.load(Ordering::Relaxed))
+    }
+
+    /// That a list has come to its end.
+    const LISTED: &str = concat!(
+        r#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"5","#,
+        r#""annotations":{"k8s.io/initial-events-end":"true"}}}}"#,
+        "\n"
+    );
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_has_gone_silent_is_asked_anew_before_it_counts_as_lost() {
+        assert_eq!(lost(LISTED, 1).await, (SILENCE, 2));
+        assert_eq!(lost(LISTED, 2).await, (SILENCE * 2, 3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_takes_questions_and_says_nothing_counts_as_lost() {
+        assert_eq!(lost("", u32::MAX).await, (SILENCE, 1));
+        assert_eq!(lost(LISTED, u32::MAX).await, (SILENCE * 3, 3));
     }
 
     #[test]

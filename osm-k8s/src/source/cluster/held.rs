@@ -89,9 +89,9 @@ pub(super) fn difference(before: Option<&Held>, now: Option<&Held>) -> Vec<Sourc
 }
 
 /// Whether a kind lives by itself, whatever namespaces belong to the mesh: the
-/// namespaces, and the settings of the mesh beside its control plane.
+/// namespaces, and the settings and roots of the mesh beside its control plane.
 pub(super) fn is_of_no_namespace(kind: ManifestKind) -> bool {
-    matches!(kind, ManifestKind::Namespace | ManifestKind::MeshConfig)
+    matches!(kind, ManifestKind::Namespace | ManifestKind::MeshConfig | ManifestKind::MeshRootCertificate)
 }
 
 #[cfg(test)]

@@ -60,7 +60,7 @@ fn of(kind: ManifestKind, mesh_name: &str, osm_namespace: &NamespaceName) -> Tar
         ManifestKind::ServiceAccount => Target { only_metadata: true, ..all },
         ManifestKind::Pod => Target { fields: Some(PODS_THAT_RUN), ..all },
         ManifestKind::EndpointSlice => Target { labels: Some(SERVICE_NAME_LABEL.to_owned()), ..all },
-        ManifestKind::MeshConfig => all.within(osm_namespace),
+        ManifestKind::MeshConfig | ManifestKind::MeshRootCertificate => all.within(osm_namespace),
         _ => all,
     }
 }
@@ -87,6 +87,7 @@ mod tests {
                 "/apis/specs.smi-spec.io/v1alpha4/tcproutes",
                 "/apis/split.smi-spec.io/v1alpha4/trafficsplits",
                 "/apis/config.openservicemesh.io/v1alpha2/namespaces/osm-system/meshconfigs",
+                "/apis/config.openservicemesh.io/v1alpha2/namespaces/osm-system/meshrootcertificates",
             ]
         );
         assert_eq!(targets[0].labels.as_deref(), Some("openservicemesh.io/monitored-by=osm"));

@@ -163,14 +163,16 @@ async fn a_kind_that_has_no_status_is_told_of_once_and_what_is_gone_is_not() {
 
 #[test]
 fn an_event_tells_of_a_refusal_that_is_news() {
-    let refused = |message: &str| {
+    let refused = |generation, message: &str| {
         let finding = Diagnostic::new(Severity::Error, "bad", reference("a"), message);
-        let known = Known { generation: 1, findings: &[finding], programmed: None };
+        let known = Known { generation, findings: &[finding], programmed: None };
         wanted(known, &PolicyStatus::default(), "t")
     };
     let none = PolicyStatus::default();
     assert!(newly_refused(&none, &none).is_none());
-    assert!(newly_refused(&none, &refused("x")).is_some());
-    assert!(newly_refused(&refused("x"), &refused("x")).is_none());
-    assert!(newly_refused(&refused("x"), &refused("y")).is_some());
+    assert!(newly_refused(&none, &refused(1, "x")).is_some());
+    assert!(newly_refused(&refused(1, "x"), &refused(1, "x")).is_none());
+    assert!(newly_refused(&refused(1, "x"), &refused(2, "x")).is_none(), "as wrong as before");
+    assert!(newly_refused(&refused(1, "x"), &refused(2, "y")).is_some(), "it was edited");
+    assert!(newly_refused(&refused(1, "x"), &refused(1, "y")).is_none(), "the same in other words");
 }

@@ -3,8 +3,10 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::time::Duration;
 
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -12,6 +14,8 @@ use super::places::Places;
 
 /// How long requests have to end.
 const DRAIN: Duration = Duration::from_secs(10);
+/// How long to wait where no connection can be accepted, for lack of something.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Those who are connected.
 pub(super) struct Guests {
@@ -29,9 +33,31 @@ impl Guests {
         Self { to, places: Places::default(), closing, connections: JoinSet::new() }
     }
 
+    /// Serves those who come until `shutdown`, and then lets requests end.
+    pub(super) async fn receive<F>(
+        mut self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()>,
+        talk: impl Fn(TcpStream, watch::Receiver<()>) -> F,
+    ) where
+        F: Future<Output = io::Result<()>> + Send + 'static,
+    {
+        let mut shutdown = pin!(shutdown);
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.as_mut() => break,
+                () = self.one_leaves() => {}
+                (socket, address) = accept(&listener) => self.admit(address, |closed| talk(socket, closed)),
+            }
+        }
+        drop(listener);
+        self.see_off().await;
+    }
+
     /// Serves a connection, if there is a place for one more of its address; else it is
     /// dropped, which closes it. Those who are to leave are told by the channel's end.
-    pub(super) fn admit<F>(&mut self, address: SocketAddr, talk: impl FnOnce(watch::Receiver<()>) -> F)
+    fn admit<F>(&mut self, address: SocketAddr, talk: impl FnOnce(watch::Receiver<()>) -> F)
     where
         F: Future<Output = io::Result<()>> + Send + 'static,
     {
@@ -46,14 +72,14 @@ impl Guests {
     }
 
     /// Waits until one has left; for ever where nobody is there.
-    pub(super) async fn one_leaves(&mut self) {
+    async fn one_leaves(&mut self) {
         if self.connections.join_next().await.is_none() {
             std::future::pending::<()>().await;
         }
     }
 
     /// Lets requests end, for a while.
-    pub(super) async fn see_off(self) {
+    async fn see_off(self) {
         let Self { closing, mut connections, .. } = self;
         drop(closing);
         let drain = async { while connections.join_next().await.is_some() {} };
@@ -63,12 +89,24 @@ impl Guests {
     }
 }
 
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => return accepted,
+            Err(error) => {
+                tracing::warn!(%error, "new connections cannot be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use axum::Router;
     use axum::routing::get;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::{TcpListener, TcpSocket, TcpStream};
+    use tokio::net::TcpSocket;
 
     use super::*;
 

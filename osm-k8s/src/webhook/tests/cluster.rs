@@ -49,5 +49,6 @@ pub(super) fn defaults() -> SidecarDefaults {
         init_image: "init:1".to_owned(),
         pull_policy: String::new(),
         kind: None,
+        identity: Default::default(),
     }
 }

@@ -19,8 +19,12 @@ fn stream(registry: &Arc<Registry>, uuid: &str) -> Stream {
     let proxy = ProxyId::new(uuid.parse().expect("a UUID"), identity);
     let session = <DeltaSession as Protocol>::begin(&proxy, Arc::default());
     let address = SocketAddr::from(([127, 0, 0, 1], 1));
-    let about = About { proxy, address, envoy_version: None, connected_since: SystemTime::UNIX_EPOCH };
-    let entry = Arc::new(Entry { about, live: Mutex::new(Live { session, sent: Sent::default() }) });
+    let (connected_since, server) = (SystemTime::UNIX_EPOCH, Arc::new([]));
+    let about = About { proxy, address, envoy_version: None, connected_since, server };
+    let entry = Arc::new(Entry {
+        about,
+        live: Mutex::new(Live { session, sent: Sent::default(), acceptance: Acceptance::default() }),
+    });
     let sender = ViewSender::new(None);
     let views = sender.watch();
     let registration = registry.register(entry, &views);

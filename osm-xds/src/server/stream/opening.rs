@@ -13,6 +13,7 @@ use tonic::Status;
 
 use super::{Open, shutting_down};
 use crate::client::ClientKind;
+use crate::server::acceptance::Acceptance;
 use crate::server::account;
 use crate::server::authenticate::{AuthenticationError, Evidence};
 use crate::server::dialect::Protocol;
@@ -140,9 +141,13 @@ impl<R: Message + Default + 'static> Opening<R> {
     ) -> Open<P> {
         let session = P::begin(&proxy, Arc::clone(&self.shared.session_options));
         let connected_since = SystemTime::now();
-        let about =
-            About { proxy, address: self.peer.address, envoy_version: envoy_version(node), connected_since };
-        let entry = Arc::new(Entry { about, live: Mutex::new(Live { session, sent: Sent::default() }) });
+        let Peer { address, ref server, .. } = *self.peer;
+        let server = Arc::clone(server);
+        let about = About { proxy, address, envoy_version: envoy_version(node), connected_since, server };
+        let entry = Arc::new(Entry {
+            about,
+            live: Mutex::new(Live { session, sent: Sent::default(), acceptance: Acceptance::default() }),
+        });
         let registration = self.shared.registry.register(Arc::clone(&entry), &views);
         self.shared.metrics.streams.get_or_create(&P::DIALECT.into()).inc();
         Open {

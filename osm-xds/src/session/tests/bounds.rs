@@ -5,7 +5,7 @@ use crate::testing::Transcript;
 
 fn bounded(dialect: Dialect) -> Transcript {
     let mut options = SessionOptions::default();
-    (options.max_names, options.max_name_length) = (2, 3);
+    (options.max_names, options.max_known, options.max_name_length) = (2, 4, 3);
     Transcript::new(dialect, options)
 }
 
@@ -89,12 +89,15 @@ fn the_bound_on_names_counts_what_is_subscribed_to_in_the_end() {
 fn what_a_proxy_has_from_before_is_bounded_as_well() {
     bounded(Dialect::Delta).play(
         "
-        view 1 cds:a=1 cds:b=1
-        <- cds having a=1 b=1 c=1
-        fails 3 names of cluster resources subscribed to; at most 2 are allowed
-        <- cds having long=1
-        fails a cluster resource name of 4 bytes; it must have 1 to 3
-        <- cds having a=1 b=1
+        view 1 lds:a=1 lds:b=1 lds:c=1
+        <- lds having a=1 b=1 c=1 d=1 e=1
+        fails the proxy says that it has 5 listener resources; at most 4 are allowed
+        -> nothing
+        <- lds having long=1
+        fails a listener resource name of 4 bytes; it must have 1 to 3
+        # It may have more than it may ask for by name, and some of it may be gone.
+        <- lds having a=1 b=1 c=1 d=1
+        -> 1 lds -d
         -> nothing
         ",
     );

@@ -223,6 +223,31 @@ fn a_proxy_that_never_acknowledges_is_carried_on_in_order() {
 }
 
 #[test]
+fn listeners_leave_their_addresses_before_others_come_there() {
+    let options = SessionOptions { response_bytes: 3, ..SessionOptions::default() };
+    let mut transcript = Transcript::new(Dialect::Delta, options);
+    transcript.play(
+        "
+        view 1 lds:x=1 lds:y=22
+        <- lds
+        -> 1 lds x=1 y=22
+        <- ack 1
+        view 2 lds:a=333 lds:b=1 lds:y=44
+        -> 2 lds y=44 -x
+        -> 3 lds a=333
+        -> 4 lds b=1
+        -> nothing
+        reconnect
+        view 3 lds:c=1 lds:y=55
+        <- lds having a=333 b=1 y=44 z=?
+        -> 1 lds -a -b -z
+        -> 2 lds y=55 c=1
+        -> nothing
+        ",
+    );
+}
+
+#[test]
 fn a_response_holds_a_bounded_number_of_bytes_and_one_resource_is_never_split() {
     let mut options = SessionOptions::default();
     (options.response_bytes, options.max_outstanding) = (3, 2);

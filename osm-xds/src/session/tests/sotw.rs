@@ -287,6 +287,24 @@ fn a_proxy_that_connects_anew_loses_nothing_that_is_only_held_back() {
 }
 
 #[test]
+fn a_proxy_that_asks_for_endpoints_of_other_clusters_has_more_than_it_reports() {
+    Transcript::sotw().play(
+        "
+        view 1 cds:a=1 eds:a=1
+        <- cds
+        -> 1 cds a=1
+        <- ack 1
+        reconnect
+        <- cds having
+        -> nothing
+        # It has b from a response that it did not live to acknowledge.
+        <- eds a b
+        -> 1 cds a=1
+        ",
+    );
+}
+
+#[test]
 fn names_of_clusters_may_be_asked_for() {
     Transcript::sotw().play(
         "

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::super::References;
+use super::super::{References, references};
 use crate::resource::ResourceKind;
 
 /// Where make before break was broken.
@@ -53,6 +53,23 @@ pub(super) struct World {
     pub(super) violations: Vec<Violation>,
 }
 
+/// The places of listeners, by the name of the listener.
+pub(super) struct Places(BTreeMap<String, BTreeSet<(String, u32)>>);
+
+impl Places {
+    /// Gives a listener its places in exchange for those that it had; the message of
+    /// the refusal where another one has one of them.
+    pub(super) fn take(&mut self, name: &str, body: &[u8]) -> Result<(), String> {
+        let wanted = references(ResourceKind::Listener, body).expect("a listener").places;
+        let others = self.0.iter().filter(|(other, _)| *other != name);
+        if let Some((other, _)) = others.into_iter().find(|(_, places)| !places.is_disjoint(&wanted)) {
+            return Err(format!("it has a duplicate address as existing listener `{other}`"));
+        }
+        self.0.insert(name.to_owned(), wanted);
+        Ok(())
+    }
+}
+
 pub(super) struct Warming {
     found: References,
     lacks_endpoints: bool,
@@ -100,6 +117,12 @@ impl World {
                 self.routes.remove(name);
             }
         }
+    }
+
+    /// Where listeners are, but for those that go.
+    pub(super) fn places(&self, gone: &[String]) -> Places {
+        let stay = self.listeners.iter().filter(|(name, _)| !gone.contains(name));
+        Places(stay.map(|(name, found)| (name.clone(), found.places.clone())).collect())
     }
 
     fn note_gone(&mut self, kind: ResourceKind, name: &str, users: Vec<String>) {

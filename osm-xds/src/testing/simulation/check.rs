@@ -7,15 +7,15 @@ use osm_core::policy;
 use osm_core::snapshot::SnapshotBuilder;
 
 use super::super::references;
-use super::Broken;
 use super::parts::ViewEngine;
 use super::proxy::Proxy;
 use super::report::Property;
 use super::world::World;
+use super::{Broken, certainty};
 use crate::generate;
 use crate::push::{Engine, SubscriptionId};
 use crate::resource::{Resource, ResourceKey, ResourceKind};
-use crate::session::{Dialect, SessionStatus};
+use crate::session::{Dialect, Secrets, SessionStatus};
 use crate::view::{View, ViewSender};
 
 /// What each proxy is to have; `None` where the mesh has no workload for it.
@@ -60,7 +60,8 @@ impl World {
                 let message = format!("{} has no stream", proxy.id);
                 return Err(Broken::new(Property::Progress, message));
             };
-            Verdict { world: self, proxy, view, status: stream.session.status() }.check()?;
+            let (status, secrets) = (stream.session.status(), stream.session.secrets());
+            Verdict { world: self, proxy, view, status, secrets }.check()?;
         }
         Ok(())
     }
@@ -162,11 +163,12 @@ struct Verdict<'a> {
     proxy: &'a Proxy,
     view: &'a View,
     status: SessionStatus,
+    secrets: Secrets,
 }
 
 impl Verdict<'_> {
     fn check(&self) -> Result<(), Broken> {
-        let Self { world, proxy, view, status } = self;
+        let Self { world, proxy, view, status, .. } = self;
         let at_odds = world.is_at_odds(view);
         let untold = proxy.untold_with_needs();
         for kind in ResourceKind::ALL {
@@ -185,6 +187,9 @@ impl Verdict<'_> {
         let is_idle = status.kinds.iter().all(|kind| kind.ready == 0 && kind.in_flight == 0);
         if !at_odds && (!is_idle || status.synced_version != status.view_version) {
             return self.broken(format!("the session is not at rest: {status:?}"));
+        }
+        if !at_odds {
+            certainty::is_exact(proxy, &self.secrets)?;
         }
         if proxy.envoy.is_warm() {
             return Ok(());

@@ -13,7 +13,8 @@ use osm_core::snapshot::{ChangeSet, MeshSnapshot};
 use super::super::Request;
 use crate::push::{Engine, SubscriptionId};
 use crate::session::{
-    DeltaSession, Dialect, ProtocolError, Received, Response, SessionOptions, SessionStatus, SotwSession,
+    DeltaSession, Dialect, ProtocolError, Received, Response, Secrets, SessionOptions, SessionStatus,
+    SotwSession,
 };
 use crate::view::{View, ViewEnded, ViewSender, ViewWatch};
 
@@ -182,6 +183,8 @@ pub trait StreamSession {
     fn deadline(&self) -> Option<Instant>;
     /// What the session has done and still has to do.
     fn status(&self) -> SessionStatus;
+    /// What the proxy may have of its secrets.
+    fn secrets(&self) -> Secrets;
 }
 
 macro_rules! stream_session {
@@ -208,6 +211,10 @@ macro_rules! stream_session {
 
             fn status(&self) -> SessionStatus {
                 Self::status(self)
+            }
+
+            fn secrets(&self) -> Secrets {
+                Self::secrets(self)
             }
         }
     };

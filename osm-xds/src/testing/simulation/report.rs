@@ -51,6 +51,9 @@ pub enum Property {
     Progress,
     /// Nobody is sent what does not concern it, or what it has already.
     Economy,
+    /// What a proxy has of its secrets is among what its session says that it may have, and
+    /// that is certain when everything is at rest.
+    Certainty,
     /// A stream is ended only for a reason.
     Protocol,
 }

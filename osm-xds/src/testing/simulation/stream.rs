@@ -96,6 +96,7 @@ impl World {
             }
             self.send(id, response)?;
         }
+        self.check_certainty(id)?;
         self.check_memory(id)
     }
 

@@ -317,7 +317,7 @@ impl World {
         proxy.judge(seen, letter, &self.taste)?;
         self.say(place, requests);
         self.watch_warming(place);
-        Ok(())
+        self.check_certainty(id)
     }
 
     /// Sets the timer of a proxy whose clusters have begun to warm.

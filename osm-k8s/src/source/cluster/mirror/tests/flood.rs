@@ -34,6 +34,9 @@ fn good(kind: ManifestKind) -> Value {
         ManifestKind::TrafficSplit => {
             json!({ "spec": { "service": "a", "backends": [{ "service": "b", "weight": 1 }] } })
         }
+        ManifestKind::MeshRootCertificate => {
+            json!({ "spec": { "role": "active", "provider": { "certManager": { "issuerName": "a" } } } })
+        }
         _ => json!({ "spec": {} }),
     };
     let mut object = rest;
@@ -43,7 +46,9 @@ fn good(kind: ManifestKind) -> Value {
     object["metadata"] = json!({ "name": "good", "labels": labels, "resourceVersion": "1" });
     match kind {
         ManifestKind::Namespace => object["metadata"]["name"] = "shop".into(),
-        ManifestKind::MeshConfig => object["metadata"]["namespace"] = "osm-system".into(),
+        ManifestKind::MeshConfig | ManifestKind::MeshRootCertificate => {
+            object["metadata"]["namespace"] = "osm-system".into()
+        }
         _ => object["metadata"]["namespace"] = "shop".into(),
     }
     object
