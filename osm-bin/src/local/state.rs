@@ -1,7 +1,7 @@
 //! The folder in which a mesh keeps what outlives it: addresses, root key, logs.
 
 use std::fs::{self, DirBuilder, File, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::io::{ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -147,6 +147,20 @@ impl StateFolder {
         Ok(Lock(file.try_clone().context("keeping the lock")?))
     }
 
+    /// Forgets which roots were in use: no proxy of a mesh that is only now started holds a certificate yet, and the roots that the
+    /// last one ended with may not be wanted any more. The keys of the roots stay.
+    ///
+    /// # Errors
+    /// When the file can't be removed.
+    pub fn forget_stage(&self) -> Result<()> {
+        match fs::remove_file(self.roots_stage()) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error).with_context(|| {
+                format!("forgetting which roots were in use: {}", self.roots_stage().display())
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// The address book as it was left; an empty one where there is none.
     ///
     /// # Errors
@@ -157,7 +171,7 @@ impl StateFolder {
             Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| {
                 format!("{} is damaged: remove it, and all pods get new addresses", path.display())
             }),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(AddressBook::default()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(AddressBook::default()),
             Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
         }
     }

@@ -313,3 +313,17 @@ spec:
     market.sees_no_failure("after findings").await;
     market.close().await;
 }
+
+#[tokio::test]
+#[ignore = "needs root and Envoy: run by `cargo xtask test`"]
+async fn a_mesh_that_is_started_again_begins_with_its_first_root_whatever_the_last_one_ended_with() {
+    let folder = TestFolder::new(&[("shop.yaml", SHOP), ("config.yaml", CONFIG)]);
+    let market = Market::open(&folder).await;
+    market.want(&[("a", "active")]);
+    market.settled("a", &[]).await;
+    market.close().await;
+    folder.remove("roots.yaml");
+    let again = Market::open(&folder).await;
+    again.sees_no_failure("started again").await;
+    again.close().await;
+}

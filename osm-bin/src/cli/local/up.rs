@@ -96,6 +96,7 @@ pub(super) async fn run(args: &UpArgs, folder: &StateFolder, state: &Path) -> Re
         drop(lock);
         return detach(folder, &client).await;
     }
+    folder.forget_stage()?;
     let mut mesh = Mesh(init::start(&settings)?);
     let mut terminate = signal(SignalKind::terminate()).context("waiting for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("waiting for SIGINT")?;
