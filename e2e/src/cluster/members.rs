@@ -1,5 +1,7 @@
 //! A StatefulSet whose members call each other, each time on a new connection.
 
+use std::time::Duration;
+
 use anyhow::Result;
 
 use super::server;
@@ -66,23 +68,30 @@ spec:
   - {kind: ServiceAccount, name: member, namespace: workloads}
 "#;
 
-/// Calls members, each time on a new connection. It is none of them.
-const CALLER: &str = r#"
+/// How long the caller waits between two calls where nothing else is asked of it.
+pub const PAUSE: Duration = Duration::from_millis(20);
+
+/// Calls members, each time on a new connection and after this many milliseconds. It is none of them.
+fn caller(pause: u128) -> String {
+    format!(
+        r#"
 apiVersion: apps/v1
 kind: Deployment
-metadata: {name: caller, namespace: workloads}
+metadata: {{name: caller, namespace: workloads}}
 spec:
-  selector: {matchLabels: {app: caller}}
+  selector: {{matchLabels: {{app: caller}}}}
   template:
-    metadata: {labels: {app: caller}}
+    metadata: {{labels: {{app: caller}}}}
     spec:
       serviceAccountName: member
       terminationGracePeriodSeconds: 1
       containers:
       - name: calls
         image: osm-traffic:dev
-        args: ["repeat", "TCP members.workloads:9000", "GET members.workloads:8080/"]
-"#;
+        args: ["repeat", "--pause={pause}", "TCP members.workloads:9000", "GET members.workloads:8080/"]
+"#
+    )
+}
 
 /// The namespace of workloads that are not the bookstore's.
 fn namespace() -> String {
@@ -99,12 +108,12 @@ pub fn deploy() -> Result<()> {
     rolled_out("workloads", &["statefulset/members"])
 }
 
-/// Has somebody call them from now on: [`super::client::Client::Caller`].
+/// Has somebody call them from now on, after each call with this pause: [`super::client::Client::Caller`].
 ///
 /// # Errors
 /// When it does not become ready.
-pub fn call() -> Result<()> {
-    apply(CALLER)?;
+pub fn call(pause: Duration) -> Result<()> {
+    apply(&caller(pause.as_millis()))?;
     rolled_out("workloads", &["deployment/caller"])
 }
 

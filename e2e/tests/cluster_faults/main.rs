@@ -14,7 +14,7 @@ use osm_e2e::cluster::client::Client;
 use osm_e2e::cluster::inventory::Inventory;
 use osm_e2e::cluster::mesh::Mesh;
 use osm_e2e::cluster::seen::{Seen, everybody_calls};
-use osm_e2e::cluster::{step, tidy_up};
+use osm_e2e::cluster::{members, step, tidy_up};
 use osm_e2e::kubectl::{apply, told_by};
 
 /// Makes a change that has to be in force soon, and tells of all requests since then.
@@ -35,7 +35,7 @@ fn walk(mesh: &mut Option<Mesh>) -> Result<()> {
         *mesh = Some(installed);
         Ok(saw)
     })?;
-    step("the bookstore and others make requests", everybody_calls)?;
+    step("the bookstore and others make requests", || everybody_calls(members::PAUSE))?;
     let steps = [outages::STEPS, rollout::STEPS].concat();
     steps.into_iter().try_for_each(|(title, work)| step(title, work))?;
     step("nothing is left after the mesh was uninstalled", || {

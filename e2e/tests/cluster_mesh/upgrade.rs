@@ -20,7 +20,7 @@ pub(crate) const NEXT: [&str; 3] = [
 ];
 
 fn upgraded() -> Result<String> {
-    members::call()?;
+    members::call(members::PAUSE)?;
     let before = [Client::Buyer.counts()?, Client::Caller.counts()?];
     let made = while_upgraded()?;
     let deployment = get(&["deployment", "osm-controller", "--namespace=osm-system"])?;

@@ -2,24 +2,31 @@
 //! by one behind cert-manager, and back, with a change of mind and the end of the control plane on the way. Meanwhile requests
 //! are made all the time, each on a new connection too, and none fails.
 //!
-//! `cargo xtask e2e cluster_roots` runs it in the cluster of the project's own. In another one, `$OSM_HOST` is the address of
-//! this machine as pods see it.
+//! `cargo xtask e2e cluster_roots` runs it in the cluster of the project's own. `OSM_ROOTS_REQUESTS=100000` before it goes round
+//! and round until so many requests were made on new connections. In another cluster, `$OSM_HOST` is the address of this machine
+//! as pods see it.
 
 mod issuers;
 mod roots;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use osm_e2e::cluster::inventory::Inventory;
 use osm_e2e::cluster::mesh::{Mesh, osm, upgrade};
-use osm_e2e::cluster::parts::ControlPlane;
+use osm_e2e::cluster::replicas::Replica;
 use osm_e2e::cluster::seen::{Seen, everybody_calls};
 use osm_e2e::cluster::{Step, proxies, replicas, step, tidy_up};
 use osm_e2e::kubectl::{apply, kubectl, told_by, until};
 
 use issuers::{CertManager, OpenBao};
 use roots::{FIRST, Provider, is_active, root, settled, settled_soon, stage, until_stage};
+
+/// How many requests are made on new connections at least; `OSM_ROOTS_REQUESTS` says otherwise.
+const REQUESTS: u64 = 5_000;
+/// How long is between two of them.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Exchanges the root for this one, and waits until nothing of another is left.
 fn exchange(name: &str, provider: &Provider) -> Result<String> {
@@ -54,18 +61,21 @@ fn by_hand() -> Result<String> {
     seen.all_went_well()
 }
 
-const STEPS: &[Step] = &[
+const FIRST_STEPS: &[Step] = &[
     ("a new root takes the place of the first by one command", by_hand),
     ("and a root of the mesh's own that was written down its place", || {
         exchange("second", &Provider::InProcess)
     }),
-    ("a change of mind in the middle leads back", change_of_mind),
-    ("a control plane that is killed in the middle goes on where it was", killed),
+    MIND,
+    KILLED,
     (
         "everybody gets a name in another trust domain by one command, from two replicas of which one is lost in the middle",
         renamed,
     ),
 ];
+/// From `second`, which signs, to `second` and from there to `third`.
+const MIND: Step = ("a change of mind in the middle leads back", change_of_mind);
+const KILLED: Step = ("a control plane that is killed in the middle goes on where it was", killed);
 
 fn change_of_mind() -> Result<String> {
     let seen = Seen::now()?;
@@ -85,25 +95,30 @@ fn killed() -> Result<String> {
     apply(&root("third", &Provider::InProcess, "active"))?;
     apply(&root("second", &Provider::InProcess, "inactive"))?;
     until_stage("the new root is trusted", |stage| stage.trusted.iter().any(|root| root == "third"))?;
-    ControlPlane::find()?.kill()?;
+    let how = replicas::lose(&busiest()?)?;
     settled_soon("third")?;
-    seen.all_went_well()
+    Ok(format!("{how}; {}", seen.all_went_well()?))
+}
+
+/// The replica of the control plane to which the most proxies are connected.
+fn busiest() -> Result<Replica> {
+    replicas::all()?.into_iter().max_by_key(|replica| replica.streams).context("a replica")
 }
 
 fn renamed() -> Result<String> {
     let seen = Seen::now()?;
     upgrade(&["osm.osmController.replicaCount=2"])?;
-    let replicas = until("replicas", || {
+    until("replicas", || {
         let replicas = replicas::all()?;
         ensure!(replicas.len() == 2, "{replicas:?}");
-        Ok(replicas)
+        Ok(())
     })?;
+    let lost = busiest()?;
     osm(&["certs", "rotate-root", "--trust-domain=next.example"])?;
     until_stage("names in both trust domains are known", |stage| {
         stage.trusted.len() == 2 && stage.trust_domains.values().collect::<BTreeSet<_>>().len() == 2
     })?;
-    let lost = replicas.iter().max_by_key(|replica| replica.streams).context("a replica")?;
-    let how = replicas::lose(lost)?;
+    let how = replicas::lose(&lost)?;
     until_stage("the new root signs", |stage| stage.issuing != "third")?;
     let name = stage()?.issuing;
     settled_soon(&name)?;
@@ -115,8 +130,43 @@ fn renamed() -> Result<String> {
     Ok(format!("{} proxies, one replica {how}; {}", names.len(), seen.all_went_well()?))
 }
 
+/// Roots behind real servers sign, one after the other, and in the end one of the mesh's own again.
+fn issuers(lap: u32) -> Result<()> {
+    let vault = OpenBao::start()?;
+    step("a root behind Vault takes its place", || {
+        // Each time another server with another root, and an object is for one root.
+        exchange(&format!("vault-{lap}"), &vault.provider())
+    })?;
+    step("and one behind cert-manager that of Vault's", || exchange("cert-manager", &Provider::CertManager))?;
+    drop(vault);
+    step("and one of the mesh's own that of cert-manager's, with Vault gone", || {
+        exchange("second", &Provider::InProcess)
+    })
+}
+
+/// Goes round until there were so many requests.
+fn laps(wanted: u64, all: &Seen) -> Result<()> {
+    let cert_manager = CertManager::start()?;
+    FIRST_STEPS.iter().try_for_each(|(title, work)| step(title, work))?;
+    issuers(1)?;
+    for lap in 2.. {
+        let made = all.new_connections()?;
+        if made >= wanted {
+            break;
+        }
+        println!("         lap {lap}, as {made} of {wanted} requests were made on new connections");
+        [MIND, KILLED].iter().try_for_each(|(title, work)| step(title, work))?;
+        issuers(lap)?;
+    }
+    cert_manager.end()
+}
+
 /// Does all of it. `mesh` is what is installed meanwhile.
 fn walk(mesh: &mut Option<Mesh>) -> Result<()> {
+    let wanted = match std::env::var("OSM_ROOTS_REQUESTS") {
+        Ok(text) => text.parse().with_context(|| format!("OSM_ROOTS_REQUESTS is a number, not {text}"))?,
+        Err(_) => REQUESTS,
+    };
     tidy_up()?;
     let before = Inventory::take()?;
     step("the mesh is installed", || {
@@ -124,19 +174,10 @@ fn walk(mesh: &mut Option<Mesh>) -> Result<()> {
         *mesh = Some(installed);
         Ok(saw)
     })?;
-    step("the bookstore and others make requests", everybody_calls)?;
+    step("the bookstore and others make requests", || everybody_calls(PAUSE))?;
     let all = Seen::now()?;
     step("the mesh has the root that it was installed with", || settled(FIRST).map(|()| FIRST.to_owned()))?;
-    STEPS.iter().try_for_each(|(title, work)| step(title, work))?;
-    let vault = OpenBao::start()?;
-    step("a root behind Vault takes its place", || exchange("vault", &vault.provider()))?;
-    let cert_manager = CertManager::start()?;
-    step("and one behind cert-manager that of Vault's", || exchange("cert-manager", &Provider::CertManager))?;
-    drop(vault);
-    step("and the first one again that of cert-manager's, with Vault gone", || {
-        exchange("second", &Provider::InProcess)
-    })?;
-    cert_manager.end()?;
+    laps(wanted, &all)?;
     step("altogether", || all.all_went_well())?;
     step("nothing is left after the mesh was uninstalled", || {
         mesh.take().map_or(Ok(()), Mesh::uninstall)?;
