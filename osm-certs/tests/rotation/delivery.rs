@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::SystemTime;
 
+use osm_core::identity::{TrustDomain, TrustDomains};
 use osm_core::name::ObjectName;
+
+use crate::proxy::Leaf;
 
 /// The values of one thing that one stream has been sent, and what is known of what became of them.
 ///
@@ -49,6 +52,11 @@ impl<T> Delivery<T> {
         self.sent.retain(|(sent, _)| *sent != number);
     }
 
+    /// What was sent last, or the proxy came with.
+    pub(crate) fn last(&self) -> Option<&T> {
+        self.sent.back().map(|(_, value)| value).or(self.acknowledged.as_ref())
+    }
+
     /// The values that the proxy may have; `None` among them for what nobody knows.
     pub(crate) fn possible(&self) -> impl Iterator<Item = Option<&T>> {
         std::iter::once(self.acknowledged.as_ref()).chain(self.sent.iter().map(|(_, value)| Some(value)))
@@ -67,15 +75,32 @@ impl Delivery<BTreeSet<ObjectName>> {
     }
 }
 
-impl Delivery<(ObjectName, SystemTime)> {
-    /// The roots by which a certificate is signed that the proxy may have, and when the last of them ends.
+impl Delivery<TrustDomains> {
+    /// Whether the proxy takes those with a name in this trust domain for the mesh's, whatever it has.
+    pub(crate) fn surely_known(&self, domain: &TrustDomain) -> bool {
+        self.possible().all(|names| names.is_some_and(|names| names.accepted().contains(domain)))
+    }
+
+    /// Whether it may demand names in this trust domain of servers.
+    pub(crate) fn maybe_demanded(&self, domain: &TrustDomain) -> bool {
+        self.possible().any(|names| names.is_none_or(|names| names.demanded().contains(domain)))
+    }
+}
+
+impl Delivery<Leaf> {
+    /// The roots behind a certificate that the proxy may have, and when the last of them ends.
     /// `None` when it may have one that nobody here knows.
-    pub(crate) fn maybe(&self) -> Option<BTreeMap<ObjectName, SystemTime>> {
+    pub(crate) fn maybe(
+        &self,
+        behind: impl Fn(&Leaf) -> BTreeSet<ObjectName>,
+    ) -> Option<BTreeMap<ObjectName, SystemTime>> {
         let mut maybe = BTreeMap::new();
         for possible in self.possible() {
-            let (root, end) = possible?;
-            let last = maybe.entry(root.clone()).or_insert(*end);
-            *last = (*last).max(*end);
+            let leaf = possible?;
+            for root in behind(leaf) {
+                let last = maybe.entry(root).or_insert(leaf.end);
+                *last = (*last).max(leaf.end);
+            }
         }
         Some(maybe)
     }
@@ -110,15 +135,21 @@ mod tests {
     fn what_is_in_any_state_that_may_be_is_possible() {
         let end = |seconds| SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
         let [a, b] = ["a", "b"].map(|name| name.parse::<ObjectName>().expect("a name"));
+        let by = |signer: &ObjectName, seconds| Leaf {
+            signer: signer.clone(),
+            domain: "here.example".parse().expect("a trust domain"),
+            end: end(seconds),
+        };
+        let maybe = |leaf: &Delivery<Leaf>| leaf.maybe(|leaf| BTreeSet::from([leaf.signer.clone()]));
         let mut leaf = Delivery::default();
-        assert_eq!(leaf.maybe(), None);
-        leaf.sent(1, (a.clone(), end(9)));
-        assert_eq!(leaf.maybe(), None);
+        assert_eq!(maybe(&leaf), None);
+        leaf.sent(1, by(&a, 9));
+        assert_eq!(maybe(&leaf), None);
         leaf.acknowledged(1);
-        leaf.sent(2, (a.clone(), end(5)));
-        leaf.sent(3, (b.clone(), end(7)));
-        assert_eq!(leaf.maybe(), Some(BTreeMap::from([(a, end(9)), (b.clone(), end(7))])));
+        leaf.sent(2, by(&a, 5));
+        leaf.sent(3, by(&b, 7));
+        assert_eq!(maybe(&leaf), Some(BTreeMap::from([(a, end(9)), (b.clone(), end(7))])));
         leaf.acknowledged(3);
-        assert_eq!(leaf.maybe(), Some(BTreeMap::from([(b, end(7))])));
+        assert_eq!(maybe(&leaf), Some(BTreeMap::from([(b, end(7))])));
     }
 }

@@ -1,5 +1,8 @@
 //! What may happen in a mesh.
 
+/// How many kinds of courses there are, by what takes long in them: in one of them, nothing does.
+pub(crate) const SLOW: u16 = 14;
+
 /// Something that may happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Event {
@@ -7,6 +10,8 @@ pub(crate) enum Event {
     Reports(usize),
     Decides(usize),
     WritesFile(usize),
+    /// A replica asks for certificates with the name that is in force from now on.
+    Renames(usize),
     BeginsToSign(usize),
     Signs(usize),
     ServesAnew(usize),
@@ -17,6 +22,7 @@ pub(crate) enum Event {
     IsBack(usize),
     Connects(usize, usize),
     TakesTrust(usize),
+    TakesNames(usize),
     TakesLeaf(usize),
     IsHeard(usize),
     LosesStream(usize),
@@ -33,7 +39,7 @@ impl Event {
     /// Whether it is what takes long in a course of this number: one thing, of one replica or proxy.
     pub(crate) fn is_slow(self, course: u16) -> bool {
         matches!(
-            (course % 12, self),
+            (course % SLOW, self),
             (0, Self::Reads(1))
                 | (1, Self::Reports(1))
                 | (2, Self::BeginsToSign(1))
@@ -45,7 +51,13 @@ impl Event {
                 | (8, Self::IsHeard(0))
                 | (9, Self::SeesFile(0))
                 | (10, Self::Connects(0, _))
+                | (11, Self::TakesNames(0))
         )
+    }
+
+    /// Whether it comes about only when a course of this number is over.
+    pub(crate) fn is_late(self, course: u16) -> bool {
+        matches!((course % SLOW, self), (12, Self::Renames(_)))
     }
 
     /// Whether it is part of the normal course of things, and goes on when nothing fails any more.

@@ -15,23 +15,24 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 
-use event::Event;
+use event::{Event, SLOW};
 use planted::Mistake;
 use world::World;
 
 /// How many courses of things are tried.
 const COURSES: u32 = 1_000;
 /// How many of them a mistake has to be found in.
-const BUDGET: u32 = 2_000;
+const BUDGET: u32 = 3_000;
 /// How much happens in one.
 const LENGTH: usize = 300;
 
 /// Plays a course: each number chooses among what may happen then. Returns what happened, and the first thing that is broken.
 fn play(world: &mut World, choices: &[u16]) -> (Vec<Event>, Option<String>) {
-    // Each course begins with a change.
-    let mut happened = vec![Event::WishChanges(1)];
-    world.happens(Event::WishChanges(1));
     let course = choices.first().copied().unwrap_or_default();
+    // Each course begins with a change, one in two of them to another trust domain.
+    let first = Event::WishChanges(usize::from(1 + course / SLOW % 2));
+    let mut happened = vec![first];
+    world.happens(first);
     for choice in choices {
         let event = choose(world, course, *choice);
         happened.push(event);
@@ -43,13 +44,14 @@ fn play(world: &mut World, choices: &[u16]) -> (Vec<Event>, Option<String>) {
     (happened, None)
 }
 
-/// Something rare one time of sixteen: a change of mind, half of them. Else the course of things goes on, but that what is slow
+/// Something rare one time of thirty-two: a change of mind, half of them. Else the course of things goes on, but that what is slow
 /// is passed over as often.
 fn choose(world: &World, course: u16, choice: u16) -> Event {
     let (is_rare, is_wish_turn, choice) =
-        (choice.is_multiple_of(16), choice.is_multiple_of(32), usize::from(choice / 32));
+        (choice.is_multiple_of(32), choice.is_multiple_of(64), usize::from(choice / 64));
     let mut events = world.events();
     events.retain(|event| match event {
+        event if event.is_late(course) => false,
         Event::WishChanges(_) => is_wish_turn,
         event if event.is_slow(course) => is_rare && !is_wish_turn,
         event => !is_wish_turn && event.is_fair() != is_rare,

@@ -21,10 +21,18 @@ pub(crate) enum Mistake {
     ForgetsTheDisconnected,
     /// The control plane serves by a root before the files of proxies have it.
     ServesBeforeBelief,
+    /// A root of another trust domain signs before everybody knows its names.
+    NamesBeforeKnown,
+    /// A root is withdrawn while certificates of another root have names in its trust domain.
+    ForgetsNamesInCertificates,
+    /// A root is withdrawn while connections that were made by its names may be open.
+    ForgetsOpenConnections,
+    /// The names of a root go with it, in one step.
+    WithdrawsNamesAtOnce,
 }
 
 impl Mistake {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::SignsBeforeTrust,
         Self::TakesSentForAcknowledged,
         Self::ForgetsReplicasBehind,
@@ -33,6 +41,10 @@ impl Mistake {
         Self::ForgetsWhatIsBeingSigned,
         Self::ForgetsTheDisconnected,
         Self::ServesBeforeBelief,
+        Self::NamesBeforeKnown,
+        Self::ForgetsNamesInCertificates,
+        Self::ForgetsOpenConnections,
+        Self::WithdrawsNamesAtOnce,
     ];
 
     /// Shows a decision a fleet in which what it should wait for has come about.

@@ -1,18 +1,24 @@
 //! A replica of the control plane.
 
 use osm_certs::rotation::{Report, Stage};
+use osm_core::identity::{TrustDomain, TrustDomains};
 use osm_core::name::ObjectName;
 
 use crate::proxy::Leaf;
+use crate::world::names;
 
 /// A replica that runs.
 #[derive(Debug, Clone)]
 pub(crate) struct Replica {
     pub(crate) stage: Stage,
+    /// What identities are called by it.
+    pub(crate) names: TrustDomains,
     /// The certificate that it gives out.
     pub(crate) store: Option<Leaf>,
-    /// The root by which it is having one signed.
-    pub(crate) signing: Option<ObjectName>,
+    /// The trust domain of the name for which it asks.
+    pub(crate) subject: TrustDomain,
+    /// The root by which it is having one signed, and for a name in which trust domain.
+    pub(crate) signing: Option<(ObjectName, TrustDomain)>,
     /// The root of the certificate that it serves with.
     pub(crate) serves: ObjectName,
     /// The last that it said.
@@ -23,7 +29,10 @@ pub(crate) struct Replica {
 impl Replica {
     /// One that has just read this stage.
     pub(crate) fn started(stage: &Stage) -> Self {
+        let names = names(stage);
         Self {
+            subject: names.own().clone(),
+            names,
             stage: stage.clone(),
             store: None,
             signing: None,
@@ -31,5 +40,11 @@ impl Replica {
             report: None,
             is_cut_off: false,
         }
+    }
+
+    /// It is at this stage from now on.
+    pub(crate) fn reads(&mut self, stage: &Stage) {
+        self.stage = stage.clone();
+        self.names = names(stage);
     }
 }

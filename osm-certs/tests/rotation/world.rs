@@ -1,16 +1,16 @@
 //! A mesh of proxies and replicas, in which anything may happen in any order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
 use osm_certs::rotation::{Decision, Fleet, Holding, Patience, Report, Role, Stage, Wish, decide};
-use osm_core::identity::ProxyUuid;
+use osm_core::identity::{ProxyUuid, TrustDomain, TrustDomains};
 use osm_core::name::ObjectName;
 
 use crate::delivery::Delivery;
 use crate::event::Event;
 use crate::planted::Mistake;
-use crate::proxy::{Acknowledged, Proxy, Roots, Stream};
+use crate::proxy::{Acknowledged, Leaf, Proxy, Roots, Stream};
 use crate::replica::Replica;
 
 /// How long a certificate lives, in steps of the clock.
@@ -19,9 +19,21 @@ pub(crate) const PROXIES: usize = 3;
 pub(crate) const REPLICAS: usize = 2;
 /// The roots of this world.
 pub(crate) const ROOTS: [&str; 3] = ["a", "b", "c"];
+/// The trust domains that they are for.
+const DOMAINS: [&str; 3] = ["here.example", "here.example", "there.example"];
+const WISHES: usize = 9;
 
 pub(crate) fn root(name: &str) -> ObjectName {
     name.parse().expect("a name")
+}
+
+fn domain(name: &str) -> TrustDomain {
+    name.parse().expect("a trust domain")
+}
+
+/// The names by which identities are known at a stage.
+pub(crate) fn names(stage: &Stage) -> TrustDomains {
+    stage.trust_domains(&domain(DOMAINS[0]))
 }
 
 /// The time after so many steps.
@@ -60,7 +72,7 @@ impl World {
             delivery.acknowledged(file.0);
         }
         Self {
-            wish: Wish::new([(root("a"), Role::Active)], 0).expect("a wish"),
+            wish: wish([(root("a"), Role::Active)], 0),
             wished: ([root("a")].into(), [root("a")].into()),
             wishes: 0,
             replicas: std::array::from_fn(|_| Some(Replica::started(&stage))),
@@ -85,11 +97,13 @@ impl World {
             3 => &[(0, Active), (1, Passive)],
             4 => &[(0, Passive), (1, Active)],
             5 => &[(0, Active), (1, Active)],
-            _ => &[(1, Active), (2, Passive)],
+            6 => &[(1, Active), (2, Passive)],
+            7 => &[(0, Passive), (2, Active)],
+            _ => &[(0, Active), (2, Active)],
         };
         let named = roles.iter().map(|(position, role)| (root(ROOTS[*position]), *role));
         self.wishes += 1;
-        self.wish = Wish::new(named.clone(), self.wishes).expect("a wish");
+        self.wish = wish(named.clone(), self.wishes);
         let active = named.clone().filter(|(_, role)| *role == Active).map(|(root, _)| root);
         self.wished = (active.collect(), named.map(|(root, _)| root).collect());
     }
@@ -97,7 +111,7 @@ impl World {
     /// What may happen now.
     pub(crate) fn events(&self) -> Vec<Event> {
         let mut events = vec![Event::TimePasses];
-        events.extend((0..7).map(Event::WishChanges));
+        events.extend((0..WISHES).map(Event::WishChanges));
         for (position, name) in ROOTS.iter().enumerate() {
             match self.failing.contains(&root(name)) {
                 true => events.push(Event::IssuerRecovers(position)),
@@ -121,13 +135,15 @@ impl World {
                 false => events.extend([Event::IsBack(position); 8]),
             }
             events.push(Event::Crashes(position));
+            let is_misnamed = replica.subject != *replica.names.own();
+            events.extend(is_misnamed.then_some(Event::Renames(position)));
             events.extend(is_behind.then_some(Event::Reads(position)));
             events.extend(has_news.then_some(Event::Reports(position)));
             events.extend((!is_behind && goes_on).then_some(Event::Decides(position)));
             events.extend(writes.then_some(Event::WritesFile(position)));
             events.extend(lags.then_some(Event::ServesAnew(position)));
             match &replica.signing {
-                Some(signing) if !self.failing.contains(signing) => events.push(Event::Signs(position)),
+                Some((signer, _)) if !self.failing.contains(signer) => events.push(Event::Signs(position)),
                 Some(_) => {}
                 None => events.push(Event::BeginsToSign(position)),
             }
@@ -143,6 +159,7 @@ impl World {
                 Some(stream) => {
                     events.push(Event::LosesStream(position));
                     events.extend((!stream.to_trust.is_empty()).then_some(Event::TakesTrust(position)));
+                    events.extend((!stream.to_know.is_empty()).then_some(Event::TakesNames(position)));
                     events.extend((!stream.to_present.is_empty()).then_some(Event::TakesLeaf(position)));
                     events.extend((!stream.acknowledged.is_empty()).then_some(Event::IsHeard(position)));
                 }
@@ -170,27 +187,38 @@ impl World {
             Event::Decides(position) => self.decide(position),
             Event::WritesFile(position) => self.write_file(position),
             Event::BeginsToSign(position) => {
-                self.of(position, |replica| replica.signing = Some(replica.stage.issuing.clone()));
+                self.of(position, |replica| {
+                    replica.signing = Some((replica.stage.issuing.clone(), replica.subject.clone()));
+                });
+            }
+            Event::Renames(position) => {
+                self.of(position, |replica| replica.subject = replica.names.own().clone());
             }
             Event::Signs(position) => self.sign(position),
             Event::ServesAnew(position) => {
                 self.of(position, |replica| replica.serves = replica.stage.serving.clone());
             }
             Event::Connects(proxy, replica) => self.connect(proxy, replica),
-            Event::TakesTrust(position) => self.takes(position, |proxy, stream| {
+            Event::TakesTrust(position) => self.takes(position, |proxy, stream, _| {
                 let (number, roots) = stream.to_trust.pop_front()?;
                 proxy.trusts = Some(roots);
                 Some(Acknowledged::Trust(number))
             }),
-            Event::TakesLeaf(position) => self.takes(position, |proxy, stream| {
+            Event::TakesNames(position) => self.takes(position, |proxy, stream, now| {
+                let (number, names) = stream.to_know.pop_front()?;
+                proxy.takes_names(names, now);
+                Some(Acknowledged::Names(number))
+            }),
+            Event::TakesLeaf(position) => self.takes(position, |proxy, stream, _| {
                 let (number, leaf) = stream.to_present.pop_front()?;
-                proxy.leaf = Some(leaf);
+                proxy.takes_leaf(leaf);
                 Some(Acknowledged::Leaf(number))
             }),
             Event::IsHeard(position) => {
                 if let Some(stream) = &mut self.proxies[position].stream {
                     match stream.acknowledged.pop_front() {
                         Some(Acknowledged::Trust(number)) => stream.trust.acknowledged(number),
+                        Some(Acknowledged::Names(number)) => stream.names.acknowledged(number),
                         Some(Acknowledged::Leaf(number)) => stream.leaf.acknowledged(number),
                         None => {}
                     }
@@ -228,19 +256,22 @@ impl World {
         streams.filter(move |stream| stream.replica == position)
     }
 
-    /// A replica reads the stage, and tells its proxies whom to trust by it.
+    /// A replica reads the stage, and tells its proxies by it whom to trust and what others are called.
     fn read(&mut self, position: usize) {
         let stage = self.stage.clone();
-        let trusted = stage.trusted.clone();
-        self.of(position, |replica| replica.stage = stage);
-        self.streams(position).for_each(|stream| stream.send_trust(&trusted));
+        self.of(position, |replica| replica.reads(&stage));
+        let names = names(&stage);
+        self.streams(position).for_each(|stream| {
+            stream.send_trust(&stage.trusted);
+            stream.send_names(&names);
+        });
     }
 
     fn sign(&mut self, position: usize) {
         let end = time(self.now + LIFE);
         let Some(replica) = &mut self.replicas[position] else { return };
-        let Some(signed) = replica.signing.take() else { return };
-        let leaf = (signed, end);
+        let Some((signer, domain)) = replica.signing.take() else { return };
+        let leaf = Leaf { signer, domain, end };
         replica.store = Some(leaf.clone());
         self.streams(position).for_each(|stream| stream.send_leaf(&leaf));
     }
@@ -256,7 +287,13 @@ impl World {
             }
             _ => stream.send_trust(&replica.stage.trusted),
         }
-        match (&has.leaf, replica.store.as_ref().filter(|(_, end)| *end > time(self.now))) {
+        match &has.names {
+            Some(names) if names.name_alike(&replica.names) => {
+                stream.names = Delivery::resumed(names.clone())
+            }
+            _ => stream.send_names(&replica.names),
+        }
+        match (&has.leaf, replica.store.as_ref().filter(|leaf| leaf.end > time(self.now))) {
             (Some(has), Some(leaf)) if has == leaf => stream.leaf = Delivery::resumed(leaf.clone()),
             (_, Some(leaf)) => stream.send_leaf(leaf),
             (_, None) => {}
@@ -264,10 +301,15 @@ impl World {
         self.proxies[proxy].stream = Some(stream);
     }
 
-    fn takes(&mut self, position: usize, take: impl FnOnce(&mut Proxy, &mut Stream) -> Option<Acknowledged>) {
+    fn takes(
+        &mut self,
+        position: usize,
+        take: impl FnOnce(&mut Proxy, &mut Stream, SystemTime) -> Option<Acknowledged>,
+    ) {
+        let now = time(self.now);
         let proxy = &mut self.proxies[position];
         let Some(mut stream) = proxy.stream.take() else { return };
-        let acknowledged = take(proxy, &mut stream);
+        let acknowledged = take(proxy, &mut stream, now);
         stream.acknowledged.extend(acknowledged);
         proxy.stream = Some(stream);
     }
@@ -288,17 +330,22 @@ impl World {
             true => Err("it is away".to_owned()),
             false => Ok(()),
         };
+        let behind = |signer: &ObjectName, domain: &TrustDomain| match self.mistake {
+            Some(Mistake::ForgetsNamesInCertificates) => [signer.clone()].into(),
+            _ => replica.stage.behind(signer, domain),
+        };
+        let behind_leaf = |leaf: &Leaf| behind(&leaf.signer, &leaf.domain);
         let mut keeps: Roots = [replica.serves.clone()].into();
-        keeps.extend(replica.store.iter().map(|(root, _)| root.clone()));
+        keeps.extend(replica.store.iter().flat_map(behind_leaf));
         if self.mistake != Some(Mistake::ForgetsWhatIsBeingSigned) {
-            keeps.extend(replica.signing.clone());
+            keeps.extend(replica.signing.iter().flat_map(|(signer, domain)| behind(signer, domain)));
         }
         let mut proxies = BTreeMap::new();
         for (number, proxy) in self.proxies.iter().enumerate() {
             let Some(stream) = proxy.stream.as_ref().filter(|stream| stream.replica == position) else {
                 continue;
             };
-            let holding = Holding {
+            let mut holding = Holding {
                 trusts: match self.mistake {
                     Some(Mistake::TakesSentForAcknowledged) => {
                         stream.trust.possible().last().flatten().cloned().unwrap_or_default()
@@ -306,8 +353,9 @@ impl World {
                     _ => stream.trust.surely(),
                 },
                 believes: self.files[number].surely(),
-                presents: stream.leaf.maybe(),
+                presents: stream.leaf.maybe(behind_leaf),
             };
+            self.judge_names(replica, stream, &mut holding);
             proxies.insert(name(number), holding);
         }
         let signs = replica.stage.trusted.iter().map(|root| (root.clone(), sign(root))).collect();
@@ -315,8 +363,34 @@ impl World {
         Report { stage: replica.stage.number, knows, signs, keeps, proxies }
     }
 
+    /// Takes away what a proxy does not have for want of names: as the mesh's reports do.
+    fn judge_names(&self, replica: &Replica, stream: &Stream, holding: &mut Holding) {
+        let domains = &replica.names;
+        if domains.accepted().len() < 2 {
+            return;
+        }
+        if self.mistake != Some(Mistake::NamesBeforeKnown) {
+            let knows =
+                |root: &ObjectName| domains.of_root(root).is_none_or(|one| stream.names.surely_known(one));
+            holding.trusts.retain(knows);
+        }
+        if self.mistake != Some(Mistake::ForgetsOpenConnections) {
+            let leaving = replica.stage.leaving.iter().filter_map(|root| domains.of_root(root));
+            let mut gone = leaving.filter(|domain| !domains.demanded().contains(*domain));
+            if gone.any(|domain| stream.names.maybe_demanded(domain)) {
+                holding.presents = None;
+            }
+        }
+    }
+
     fn decide(&mut self, position: usize) {
-        let Some(Decision::Go(next)) = self.decision(position) else { return };
+        let Some(Decision::Go(mut next)) = self.decision(position) else { return };
+        if self.mistake == Some(Mistake::WithdrawsNamesAtOnce) {
+            for root in std::mem::take(&mut next.leaving) {
+                next.trusted.remove(&root);
+                next.domains.remove(&root);
+            }
+        }
         let stage = &self.replicas[position].as_ref().expect("it decides").stage;
         // A compare-and-swap.
         if stage.number == self.stage.number {
@@ -350,15 +424,20 @@ impl World {
 
     /// Who could not reach whom.
     pub(crate) fn broken(&self) -> Option<String> {
+        let now = time(self.now);
         for (number, client) in self.proxies.iter().enumerate() {
             for (other, server) in self.proxies.iter().enumerate() {
-                if let (Some((root, end)), Some(trusts)) = (&client.leaf, &server.trusts)
-                    && *end > time(self.now)
-                    && !trusts.contains(root)
+                // Whoever presents it: either side of a connection.
+                if let (Some(leaf), Some(trusts)) = (client.presents(now), &server.trusts)
+                    && !trusts.contains(&leaf.signer)
                 {
+                    let signer = &leaf.signer;
                     return Some(format!(
-                        "proxy {number} presents {root}, and proxy {other} trusts {trusts:?}"
+                        "proxy {number} presents {signer}, and proxy {other} trusts {trusts:?}"
                     ));
+                }
+                if let Some(broken) = unknown(client, server, now) {
+                    return Some(format!("proxy {number} of proxy {other}: {broken}"));
                 }
             }
             for (position, replica) in self.replicas.iter().enumerate() {
@@ -379,6 +458,27 @@ impl World {
     pub(crate) fn stage(&self) -> &Stage {
         &self.stage
     }
+}
+
+/// By which name one of two proxies is not known to the other.
+fn unknown(client: &Proxy, server: &Proxy, now: SystemTime) -> Option<String> {
+    let accepts =
+        |domain: &TrustDomain| server.names.as_ref().is_none_or(|names| names.accepted().contains(domain));
+    let mut by: BTreeSet<_> = client.open.clone();
+    by.extend(client.presents(now).map(|leaf| leaf.domain.clone()));
+    if let Some(domain) = by.iter().find(|domain| !accepts(domain)) {
+        return Some(format!("it has a connection by a name in {domain}, which the other does not take"));
+    }
+    let server = server.presents(now)?;
+    let demanded = client.names.as_ref()?.demanded();
+    (!demanded.contains(&server.domain))
+        .then(|| format!("it demands names in {demanded:?}, and the other has one in {}", server.domain))
+}
+
+/// What people want of these roots.
+fn wish(roles: impl IntoIterator<Item = (ObjectName, Role)>, number: u64) -> Wish {
+    let domains = ROOTS.into_iter().zip(DOMAINS).map(|(name, of)| (root(name), domain(of)));
+    Wish::new(roles, number).expect("a wish").with_domains(domains.collect())
 }
 
 fn name(proxy: usize) -> ProxyUuid {
