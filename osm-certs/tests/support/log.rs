@@ -1,7 +1,7 @@
 //! A log in memory.
 
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 
 use tracing::Subscriber;
 use tracing_subscriber::filter::LevelFilter;
@@ -14,6 +14,7 @@ pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 impl Log {
     /// What writes everything into it.
     pub(crate) fn subscriber(&self) -> impl Subscriber + Send + Sync + 'static {
+        listen_everywhere();
         tracing_subscriber::fmt()
             .with_max_level(LevelFilter::TRACE)
             .with_ansi(false)
@@ -25,6 +26,15 @@ impl Log {
     pub(crate) fn text(&self) -> String {
         String::from_utf8(self.0.lock().expect("nobody panics holding it").clone()).expect("text")
     }
+}
+
+/// Has somebody listen in each thread. With nobody there, what another test's thread comes upon first would be switched off for
+/// the whole process, as `tracing` asks only the thread's own subscriber while it knows of one alone.
+fn listen_everywhere() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        tracing::subscriber::set_global_default(tracing_subscriber::registry()).expect("nobody else sets it");
+    });
 }
 
 impl Write for Log {
