@@ -1,5 +1,7 @@
 //! The bookstore demo from beginning to end, with real Envoys.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -93,5 +95,23 @@ fn a_demo_without_its_parts_says_what_is_missing() {
     let output = demo(&["--once", "--envoy", "/does/not/exist"], folder.path());
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && error.contains("/does/not/exist"), "{error}");
+    assert!(lines(&output).is_empty(), "nothing was walked through");
+}
+
+#[test]
+#[ignore = "needs root and Envoy: run by `cargo xtask test`"]
+fn a_demo_whose_applications_do_not_run_says_which_and_why() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let apps = folder.path().join("apps");
+    let program = apps.join("bookstore-app");
+    std::fs::create_dir(&apps).expect("made");
+    std::fs::write(&program, "#!/bin/sh\nexit 7\n").expect("written");
+    std::fs::set_permissions(&program, Permissions::from_mode(0o755)).expect("set");
+    let apps = apps.to_str().expect("a path");
+    let output = demo(&["--once", "--apps", apps], &folder.path().join("state"));
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && error.contains("applications are not ready"), "{error}");
+    let store = error.lines().find(|line| line.contains("bookstore/bookstore-v1-0"));
+    assert!(store.is_some_and(|line| line.contains("store: ") && line.contains('7')), "{error}");
     assert!(lines(&output).is_empty(), "nothing was walked through");
 }

@@ -17,11 +17,20 @@ use crate::local::state::StateFolder;
 
 /// How long a mesh may take to come up.
 const START_LIMIT: Duration = Duration::from_secs(120);
+/// How long pods may not be ready after that: an application that has ended is started again.
+const READY_LIMIT: Duration = Duration::from_secs(15);
 /// How long it may take to end.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(50);
 /// How much of what it said is shown when it fails, in bytes.
 const TAIL: usize = 4000;
+
+/// The pods that take no requests, each with the reason on a line of its own.
+fn unready(status: &Status) -> String {
+    let pods = status.pods.iter().filter(|pod| !pod.ready);
+    let lines = pods.map(|pod| format!("  {}: {}\n", pod.pod, pod.reason.as_deref().unwrap_or("not ready")));
+    lines.collect::<String>().trim_end().to_owned()
+}
 
 /// A mesh that is to run, or runs.
 pub(super) struct Mesh {
@@ -67,12 +76,19 @@ impl Mesh {
         }
         self.child = Some(self.command.spawn().context("starting the mesh")?);
         let deadline = Instant::now() + START_LIMIT;
+        let mut up_since = None;
         loop {
             self.check()?;
             if self.client.is_up().await {
                 let status = self.client.status().await?;
                 if status.phase == Phase::Up {
-                    return Ok(status);
+                    let unready = unready(&status);
+                    if unready.is_empty() {
+                        return Ok(status);
+                    }
+                    if up_since.get_or_insert_with(Instant::now).elapsed() > READY_LIMIT {
+                        bail!("the demo can't begin, as applications are not ready:\n{unready}");
+                    }
                 }
             }
             if Instant::now() > deadline {
