@@ -1,5 +1,8 @@
 //! A mesh of proxies and replicas, in which anything may happen in any order.
 
+mod reach;
+mod report;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
@@ -324,65 +327,6 @@ impl World {
         }
     }
 
-    fn report(&self, position: usize) -> Report {
-        let Some(replica) = &self.replicas[position] else { return Report::default() };
-        let sign = |root: &ObjectName| match self.failing.contains(root) {
-            true => Err("it is away".to_owned()),
-            false => Ok(()),
-        };
-        let behind = |signer: &ObjectName, domain: &TrustDomain| match self.mistake {
-            Some(Mistake::ForgetsNamesInCertificates) => [signer.clone()].into(),
-            _ => replica.stage.behind(signer, domain),
-        };
-        let behind_leaf = |leaf: &Leaf| behind(&leaf.signer, &leaf.domain);
-        let mut keeps: Roots = [replica.serves.clone()].into();
-        keeps.extend(replica.store.iter().flat_map(behind_leaf));
-        if self.mistake != Some(Mistake::ForgetsWhatIsBeingSigned) {
-            keeps.extend(replica.signing.iter().flat_map(|(signer, domain)| behind(signer, domain)));
-        }
-        let mut proxies = BTreeMap::new();
-        for (number, proxy) in self.proxies.iter().enumerate() {
-            let Some(stream) = proxy.stream.as_ref().filter(|stream| stream.replica == position) else {
-                continue;
-            };
-            let mut holding = Holding {
-                trusts: match self.mistake {
-                    Some(Mistake::TakesSentForAcknowledged) => {
-                        stream.trust.possible().last().flatten().cloned().unwrap_or_default()
-                    }
-                    _ => stream.trust.surely(),
-                },
-                believes: self.files[number].surely(),
-                presents: stream.leaf.maybe(behind_leaf),
-            };
-            self.judge_names(replica, stream, &mut holding);
-            proxies.insert(name(number), holding);
-        }
-        let signs = replica.stage.trusted.iter().map(|root| (root.clone(), sign(root))).collect();
-        let knows = ROOTS.into_iter().map(root).filter(|root| !self.failing.contains(root)).collect();
-        Report { stage: replica.stage.number, knows, signs, keeps, proxies }
-    }
-
-    /// Takes away what a proxy does not have for want of names: as the mesh's reports do.
-    fn judge_names(&self, replica: &Replica, stream: &Stream, holding: &mut Holding) {
-        let domains = &replica.names;
-        if domains.accepted().len() < 2 {
-            return;
-        }
-        if self.mistake != Some(Mistake::NamesBeforeKnown) {
-            let knows =
-                |root: &ObjectName| domains.of_root(root).is_none_or(|one| stream.names.surely_known(one));
-            holding.trusts.retain(knows);
-        }
-        if self.mistake != Some(Mistake::ForgetsOpenConnections) {
-            let leaving = replica.stage.leaving.iter().filter_map(|root| domains.of_root(root));
-            let mut gone = leaving.filter(|domain| !domains.demanded().contains(*domain));
-            if gone.any(|domain| stream.names.maybe_demanded(domain)) {
-                holding.presents = None;
-            }
-        }
-    }
-
     fn decide(&mut self, position: usize) {
         let Some(Decision::Go(mut next)) = self.decision(position) else { return };
         if self.mistake == Some(Mistake::WithdrawsNamesAtOnce) {
@@ -422,57 +366,10 @@ impl World {
         issuing == serving && active.contains(issuing) && now == trusted
     }
 
-    /// Who could not reach whom.
-    pub(crate) fn broken(&self) -> Option<String> {
-        let now = time(self.now);
-        for (number, client) in self.proxies.iter().enumerate() {
-            for (other, server) in self.proxies.iter().enumerate() {
-                // Whoever presents it: either side of a connection.
-                if let (Some(leaf), Some(trusts)) = (client.presents(now), &server.trusts)
-                    && !trusts.contains(&leaf.signer)
-                {
-                    let signer = &leaf.signer;
-                    return Some(format!(
-                        "proxy {number} presents {signer}, and proxy {other} trusts {trusts:?}"
-                    ));
-                }
-                if let Some(broken) = unknown(client, server, now) {
-                    return Some(format!("proxy {number} of proxy {other}: {broken}"));
-                }
-            }
-            for (position, replica) in self.replicas.iter().enumerate() {
-                if let Some(Replica { serves, .. }) = replica
-                    && !client.file.contains(serves)
-                {
-                    let file = &client.file;
-                    return Some(format!(
-                        "replica {position} serves by {serves}, and proxy {number} believes {file:?}"
-                    ));
-                }
-            }
-        }
-        None
-    }
-
     /// The stage, for people.
     pub(crate) fn stage(&self) -> &Stage {
         &self.stage
     }
-}
-
-/// By which name one of two proxies is not known to the other.
-fn unknown(client: &Proxy, server: &Proxy, now: SystemTime) -> Option<String> {
-    let accepts =
-        |domain: &TrustDomain| server.names.as_ref().is_none_or(|names| names.accepted().contains(domain));
-    let mut by: BTreeSet<_> = client.open.clone();
-    by.extend(client.presents(now).map(|leaf| leaf.domain.clone()));
-    if let Some(domain) = by.iter().find(|domain| !accepts(domain)) {
-        return Some(format!("it has a connection by a name in {domain}, which the other does not take"));
-    }
-    let server = server.presents(now)?;
-    let demanded = client.names.as_ref()?.demanded();
-    (!demanded.contains(&server.domain))
-        .then(|| format!("it demands names in {demanded:?}, and the other has one in {}", server.domain))
 }
 
 /// What people want of these roots.
